@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Between iovd-keeper and iov-worker: how a worker is born, and the messages between the two.
+ *
+ * Birth. The keeper makes the ring (lib/backends/uring.h), forks, and the child -- still the
+ * keeper's code, so that nothing which can block happens in the keeper itself -- reopens the disk
+ * through /proc/self/fd with fresh open file descriptions, takes the generation lock on them,
+ * registers them, arms the ring, and execs
+ *
+ *	iov-worker TYPE --control-fd=3 --ring-fd=4 [--old-ring-fd=5] [--backing-fd=6] WORDS...
+ *
+ * with no other descriptor open but 0, 1, 2:
+ *	3  control: one end of a SOCK_SEQPACKET socket pair, messages as below
+ *	4  the ring of this generation, armed
+ *	5  the dead predecessor's ring, when there was one and it was not drained yet
+ *	6  the fresh description of the disk (size, discard); also registered in the ring
+ * If any of that fails the child sends KEEPER_MSG_FAILED with the sentence in text and exits.
+ *
+ * First the keeper sends KEEPER_MSG_HELLO, then one KEEPER_MSG_GIVE for each filled vault slot,
+ *then KEEPER_MSG_GO; the worker acts on nothing before GO.
+ *
+ * Generation lock (the second proof that a dead worker's I/O is over, for when its ring is lost):
+ * generation g holds an exclusive OFD lock (flock on a read-only disk) on the byte
+ * KEEPER_LOCK_BASE + g of the disk file, on a description that only it and its ring hold. Whoever
+ * gets all bytes [KEEPER_LOCK_BASE, KEEPER_LOCK_BASE + g) knows that no older request exists.
+ *
+ * A new keeper adopts a live worker by connecting to its VAULT_ADOPT socket (root only): the worker
+ * answers with KEEPER_MSG_ADOPTED, one KEEPER_MSG_PUT per filled slot (each acknowledged), then
+ * KEEPER_MSG_READY; the keeper takes the ring itself with pidfd_getfd().
+ *
+ * All messages are struct keeper_msg, in full, with at most one descriptor. Either side treats a
+ * message of another size, an unknown type or a slot out of range as the end of the other: the
+ * keeper must not trust a worker, which may have been taken over by its guest.
+ */
+#pragma once
+
+#include <linux/io_uring.h>
+#include <stdint.h>
+
+#define KEEPER_PROTO_VERSION 1u
+#define KEEPER_LOCK_BASE     (1ll << 62)
+
+#define KEEPER_FD_CONTROL  3
+#define KEEPER_FD_RING     4
+#define KEEPER_FD_OLD_RING 5
+#define KEEPER_FD_BACKING  6
+
+enum keeper_msg_type {
+	/* keeper to worker */
+	KEEPER_MSG_HELLO = 1, /* value: generation; ring_params, old_ring_params */
+	KEEPER_MSG_GIVE,      /* slot, fd */
+	KEEPER_MSG_GO,
+	KEEPER_MSG_ACK,  /* cookie of the PUT that is now safe */
+	KEEPER_MSG_TELL, /* code (enum worker_tell), value: from the daemon */
+
+	/* worker to keeper */
+	KEEPER_MSG_PUT = 64, /* slot, cookie, fd; answered by ACK */
+	KEEPER_MSG_DROP,     /* slot, value = how many from there on */
+	KEEPER_MSG_READY,   /* serving: the predecessor's I/O is over, its requests are submitted */
+	KEEPER_MSG_DRAINED, /* the predecessor's ring has nothing pending: close it */
+	KEEPER_MSG_NOTE,    /* code (enum worker_note), value: passed on to the daemon unread */
+	KEEPER_MSG_ADOPTED, /* value: generation; cookie: ring fd number there; ring_params */
+	KEEPER_MSG_FAILED,  /* text: why this worker cannot start; it exits next */
+};
+
+/* From the daemon to a worker, through the keeper. */
+enum worker_tell {
+	WORKER_TELL_RESIZE = 1, /* the disk's size may have changed: look, tell the VMM */
+	WORKER_TELL_DEBUG,      /* debug output on (1) or off (0) */
+};
+
+/* From a worker to the daemon: wake-ups only; the facts are in the session page. */
+enum worker_note {
+	WORKER_NOTE_STATE = 1, /* the session page's connected/started/failed facts changed */
+};
+
+struct keeper_msg {
+	uint32_t version; /* KEEPER_PROTO_VERSION */
+	uint32_t type;
+	uint32_t slot;
+	uint32_t code;
+	uint64_t cookie;
+	uint64_t value;
+	struct io_uring_params ring_params;
+	struct io_uring_params old_ring_params;
+	char text[256]; /* terminated */
+};
