@@ -17,15 +17,20 @@
  * If any of that fails the child sends KEEPER_MSG_FAILED with the sentence in text and exits.
  *
  * First the keeper sends KEEPER_MSG_HELLO, then one KEEPER_MSG_GIVE for each filled vault slot,
- *then KEEPER_MSG_GO; the worker acts on nothing before GO.
+ * then KEEPER_MSG_GO; the worker acts on nothing before GO.
  *
  * Generation lock (the second proof that a dead worker's I/O is over, for when its ring is lost):
- * generation g holds an exclusive OFD lock (flock on a read-only disk) on the byte
- * KEEPER_LOCK_BASE + g of the disk file, on a description that only it and its ring hold. Whoever
- * gets all bytes [KEEPER_LOCK_BASE, KEEPER_LOCK_BASE + g) knows that no older request exists.
+ * both descriptions of generation g hold a shared OFD lock on the byte KEEPER_LOCK_BASE + g of the
+ * disk, and nothing but the worker and its ring holds these descriptions: where no such lock is
+ * left there is no request any more. (Shared, so that one generation can hold it twice, and so that
+ * it works on a read-only disk.) The child waits for the locks of every generation that no ring
+ * answers for: all when there is no old ring, else those before the old ring's. So a worker has to
+ * drain the old ring, if it gets one, and nothing else. It sends DRAINED before it submits anything
+ * to its own ring: when it dies earlier, its successor gets the same old ring again.
  *
- * A new keeper adopts a live worker by connecting to its VAULT_ADOPT socket (root only): the worker
- * answers with KEEPER_MSG_ADOPTED, one KEEPER_MSG_PUT per filled slot (each acknowledged), then
+ * A new keeper adopts a live worker by connecting to its VAULT_ADOPT socket (SOCK_SEQPACKET, made
+ * by the keeper, root only), which becomes the worker's control socket: the worker sends
+ * KEEPER_MSG_ADOPTED, one KEEPER_MSG_PUT per filled slot (each acknowledged), then
  * KEEPER_MSG_READY; the keeper takes the ring itself with pidfd_getfd().
  *
  * All messages are struct keeper_msg, in full, with at most one descriptor. Either side treats a

@@ -20,6 +20,7 @@ enum vault_slot {
 	VAULT_LOG,         /* the dirty log */
 	VAULT_BACKEND_REQ, /* the channel for our own requests to the VMM */
 	VAULT_ADOPT,       /* where a new keeper connects (listening) */
+	VAULT_SPEC,        /* the attachment's description: the daemon's, never read by a worker */
 	VAULT_MEM0 = 16,   /* + slot of guest_mem */
 	VAULT_KICK0 = VAULT_MEM0 + GUEST_MEM_MAX_REGIONS, /* + ring index */
 	VAULT_CALL0 = VAULT_KICK0 + VU_MAX_QUEUES,
