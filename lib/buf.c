@@ -23,7 +23,7 @@ char *buf_reserve(struct buf *b, size_t len)
 	if (len > b->limit - b->len)
 		return NULL;
 	need = b->len + len;
-	if (front + need <= b->capacity)
+	if (b->base && front + need <= b->capacity)
 		return b->data + b->len;
 	if (front && need <= b->capacity) {
 		memmove(b->base, b->data, b->len);
@@ -65,8 +65,6 @@ int buf_append(struct buf *b, const void *data, size_t len)
 void buf_consume(struct buf *b, size_t len)
 {
 	assert(len <= b->len);
-	b->data += len;
 	b->len -= len;
-	if (b->len == 0)
-		b->data = b->base;
+	b->data = b->len ? b->data + len : b->base;
 }

@@ -65,4 +65,19 @@ START_TEST(reserved_room_is_held_only_once_committed)
 }
 END_TEST
 
-UNIT_MAIN(limit_is_exact, bytes_come_out_in_order, reserved_room_is_held_only_once_committed)
+START_TEST(nothing_fits_everywhere)
+{
+	struct buf b;
+
+	/* Before the first allocation, and in a buffer that may hold nothing at all. */
+	buf_init(&b, 0);
+	ck_assert_int_eq(buf_append(&b, "", 0), 0);
+	ck_assert_int_eq(buf_append(&b, "x", 1), -1);
+	buf_consume(&b, 0);
+	ck_assert_uint_eq(b.len, 0);
+	buf_release(&b);
+}
+END_TEST
+
+UNIT_MAIN(nothing_fits_everywhere, limit_is_exact, bytes_come_out_in_order,
+	reserved_room_is_held_only_once_committed)
