@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""libblkio, the independent vhost-user client library, from Debian 13's packages.
+
+Debian 12 has none, and its C library is older than the one libblkio needs. So the packages are
+unpacked into a directory together with their own C library, and what is linked against them is
+started by that set's own dynamic loader.
+"""
+import subprocess
+
+from . import apt, cache
+
+SUITE = "trixie"
+PACKAGES = ("libblkio1", "libblkio-dev", "libc6", "libgcc-s1", "zlib1g")
+TRIPLET = "x86_64-linux-gnu"
+
+
+class Package:
+    """The unpacked set, and how to compile against it and run on it."""
+
+    def __init__(self, root):
+        self.root = root
+        self.include = root / "usr/include"
+        self._lib = root / "usr/lib" / TRIPLET
+        self.pkgconfig = self._lib / "pkgconfig"
+        # The library's own symbols come from a newer libc than the one that links here.
+        self.link_flags = f"-L{self._lib} -Wl,--allow-shlib-undefined"
+
+    def run(self, program, *words):
+        """The command that starts a program on this set's C library."""
+        loader = self._lib / "ld-linux-x86-64.so.2"
+        return [str(loader), "--library-path", str(self._lib), str(program), *map(str, words)]
+
+    def compile(self, source, output):
+        """Builds a small C program against the library."""
+        words = ["-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", f"-isystem{self.include}"]
+        link = [*self.link_flags.split(), "-lblkio"]
+        subprocess.run(["cc", *words, source, "-o", output, *link], check=True)
+
+
+def package():
+    """Fetches and unpacks the set, once."""
+
+    def build(work):
+        apt.Apt(SUITE).unpack(PACKAGES, work)
+
+    return Package(cache.entry(f"libblkio-{cache.digest(SUITE, *PACKAGES)}", build))
+
+
+def client():
+    """The command of our own small client (tests/e2e/blkio_client.c)."""
+    library = package()
+    source = cache.TOP / "tests/e2e/blkio_client.c"
+    name = f"blkio-client-{cache.digest(source, library.root.name)}"
+    built = cache.entry(name, lambda work: library.compile(source, work / "blkio_client"))
+    return library.run(built / "blkio_client")

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Builds the test guests: a kernel and an initramfs, from Debian packages, nothing installed.
+
+    image.py            builds what is missing and prints the paths
+
+The QEMU guest runs Debian's cloud kernel of the backports; the User-Mode Linux guest runs the
+kernel of the package user-mode-linux. Both get the same initramfs: busybox, fio, the disk driver,
+our init.
+"""
+import lzma
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import typing
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from guest import apt, cache, cpio, fio  # noqa: E402
+
+INIT = pathlib.Path(__file__).with_name("init")
+METAPACKAGE = "linux-image-cloud-amd64"
+MODULES = ("virtio_blk",)
+
+
+class Image(typing.NamedTuple):
+    kernel: pathlib.Path
+    initramfs: pathlib.Path
+
+
+def _busybox():
+    path = shutil.which("busybox")
+    # ldd fails on what needs no library: just what an initramfs wants.
+    if not path or subprocess.run(["ldd", path], capture_output=True).returncode == 0:
+        raise cache.Unavailable("no static busybox (package busybox-static)")
+    return path
+
+
+def _module(tree, name):
+    """The bytes of a kernel module below `tree`, unpacked: busybox's insmod takes no .xz."""
+    found = sorted(tree.rglob(f"{name}.ko*"))
+    if not found:
+        raise cache.Unavailable(f"no module {name} under {tree}")
+    data = found[0].read_bytes()
+    return lzma.decompress(data) if found[0].suffix == ".xz" else data
+
+
+def _initramfs(output, modules):
+    archive = cpio.Archive()
+    for path in ("proc", "sys", "tmp", "mnt", "dev"):
+        archive.directory(path)
+    archive.device("dev/console", 5, 1)
+    archive.device("dev/null", 1, 3)
+    archive.file("init", INIT.read_bytes(), 0o755)
+    archive.copy(_busybox(), "bin/busybox")
+    archive.symlink("bin/sh", "busybox")
+    for source, path in fio.for_guest():
+        archive.copy(source, path)
+    for name in MODULES:
+        archive.file(f"modules/{name}.ko", _module(modules, name))
+    output.write_bytes(archive.bytes())
+
+
+def _key(*parts):
+    here = pathlib.Path(__file__)
+    return cache.digest(
+        INIT,
+        here,
+        here.with_name("cpio.py"),
+        pathlib.Path(_busybox()),
+        *(pathlib.Path(source) for source, _ in fio.for_guest()),
+        *parts,
+    )
+
+
+def _kernel():
+    """The unpacked kernel package of the backports."""
+
+    def build(work):
+        suite = apt.Apt(f"{apt.codename()}-backports")
+        name = suite.show(METAPACKAGE)["Depends"].split(",")[0].split()[0]
+        suite.unpack([name], work)
+
+    return cache.entry(f"kernel-{cache.digest(apt.codename(), METAPACKAGE)}", build)
+
+
+def qemu():
+    """The image for QEMU."""
+    if platform.machine() != "x86_64":
+        raise cache.Unavailable("test guests are built for x86-64 only")
+    tree = _kernel()
+    kernel = next(tree.glob("boot/vmlinuz-*"))
+    path = cache.entry(
+        f"guest-{_key(kernel.name)}", lambda work: _initramfs(work / "initramfs", tree)
+    )
+    return Image(kernel, path / "initramfs")
+
+
+def uml():
+    """The image for User-Mode Linux."""
+    kernel = shutil.which("linux.uml")
+    if not kernel:
+        raise cache.Unavailable("no linux.uml (package user-mode-linux)")
+    version = subprocess.run(
+        [kernel, "--version"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    tree = pathlib.Path("/usr/lib/uml/modules") / version
+    path = cache.entry(f"uml-{_key(version)}", lambda work: _initramfs(work / "initramfs", tree))
+    return Image(pathlib.Path(kernel), path / "initramfs")
+
+
+if __name__ == "__main__":
+    for image in (qemu(), uml()):
+        print(*image)
