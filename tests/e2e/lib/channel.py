@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The test's end of the command channel that a guest's init serves (tests/guest/init).
+
+One line in, one line out, matched by a number, so that commands may overlap. All waiting is on the
+socket, with a deadline; the end of the socket is the end of the guest.
+"""
+import base64
+import select
+import typing
+
+from .proc import Deadline, Failed
+
+
+class Result(typing.NamedTuple):
+    status: int
+    output: str
+
+
+class Channel:
+    def __init__(self, sock, describe):
+        """`sock` is connected; describe() tells what the guest said last, for messages."""
+        self._sock = sock
+        self._describe = describe
+        self._pending = b""
+        self._replies = {}
+        self._serial = 0
+        self.boots = 0
+
+    def _line(self, line):
+        words = line.split(" ")
+        if line == "ready":
+            self.boots += 1
+        elif len(words) == 3 and words[0].isdigit():
+            self._replies[int(words[0])] = Result(
+                int(words[1]), base64.b64decode(words[2]).decode(errors="replace")
+            )
+
+    def pump(self, seconds):
+        """Takes in what arrives within that time, at most one read; True when something did."""
+        if not select.select([self._sock], [], [], seconds)[0]:
+            return False
+        data = self._sock.recv(1 << 16)
+        if not data:
+            raise Failed(f"the guest is gone\n    {self._describe()}")
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            self._line(line.decode(errors="replace").strip("\r\0 "))
+        return True
+
+    def _wait(self, condition, seconds, what):
+        deadline = Deadline(seconds, what)
+        while not condition():
+            try:
+                self.pump(deadline.left())
+            except Failed as error:
+                raise Failed(f"{error}\n    {self._describe()}") from None
+
+    def wait_ready(self, boots, seconds):
+        """Waits until init has come up for the given time."""
+        self._wait(lambda: self.boots >= boots, seconds, f"boot {boots} of the guest")
+
+    def start(self, script):
+        """Sends a script; the number to ask for its result by."""
+        self._serial += 1
+        self._sock.sendall(b"%d %s\n" % (self._serial, base64.b64encode(script.encode())))
+        return self._serial
+
+    def done(self, number):
+        """Whether the result is there already."""
+        return number in self._replies
+
+    def result(self, number, seconds, what):
+        """Waits for the result of a started script."""
+        self._wait(lambda: number in self._replies, seconds, what)
+        return self._replies.pop(number)
