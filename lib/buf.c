@@ -23,11 +23,11 @@ char *buf_reserve(struct buf *b, size_t len)
 	if (len > b->limit - b->len)
 		return NULL;
 	need = b->len + len;
-	if (b->base && front + need <= b->capacity)
-		return b->data + b->len;
-	if (front && need <= b->capacity) {
-		memmove(b->base, b->data, b->len);
-		b->data = b->base;
+	if (b->base && need <= b->capacity) {
+		if (front + need > b->capacity) {
+			memmove(b->base, b->data, b->len);
+			b->data = b->base;
+		}
 		return b->data + b->len;
 	}
 	capacity = MAX(b->capacity, 256);
@@ -36,7 +36,7 @@ char *buf_reserve(struct buf *b, size_t len)
 	bigger = malloc(capacity);
 	if (!bigger)
 		return NULL;
-	if (b->len)
+	if (b->data)
 		memcpy(bigger, b->data, b->len);
 	free(b->base);
 	b->base = b->data = bigger;

@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
-	buf_init(&m.b, data[0] * 4);
+	buf_init(&m.b, (size_t)data[0] * 4);
 	for (size_t i = 1; i + 1 < size; i += 2) {
 		switch ((enum op)(data[i] % OP_COUNT)) {
 		case OP_APPEND:
