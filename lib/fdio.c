@@ -64,6 +64,22 @@ int fdio_recv(int sock, void *data, size_t size, int flags, struct fdio_msg *msg
 	return 0;
 }
 
+/* As fdio_write_all(), for a socket: a peer that is gone is an error, never a signal. */
+static int fdio_send_bytes(int sock, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = send(sock, data, len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
 int fdio_send(int sock, const void *data, size_t len, const int *fds, unsigned int fd_count)
 {
 	union {
@@ -90,9 +106,8 @@ int fdio_send(int sock, const void *data, size_t len, const int *fds, unsigned i
 	} while (sent < 0 && errno == EINTR);
 	if (sent < 0)
 		return -errno;
-	if ((size_t)sent < len) /* stream socket: the descriptors have left with the first byte */
-		return fdio_write_all(sock, (const char *)data + sent, len - (size_t)sent);
-	return 0;
+	/* A stream socket may take less: the descriptors have left with the first byte. */
+	return fdio_send_bytes(sock, (const char *)data + sent, len - (size_t)sent);
 }
 
 int fdio_write_all(int fd, const void *data, size_t len)
