@@ -6,8 +6,8 @@ dnl Looks for a pkg-config module and sets PREFIX_CFLAGS and PREFIX_LIBS. A miss
 dnl configure: it is remembered, so that IOVD_NEED_END can name all of them in one message.
 AC_DEFUN([IOVD_NEED], [
 	PKG_CHECK_MODULES([$1], [$2], [],
-		[AC_MSG_RESULT([no])
-		iovd_missing="$iovd_missing $2"
+		[iovd_missing="$iovd_missing
+	$2 (Debian package $3)"
 		iovd_packages="$iovd_packages $3"])
 ])
 
