@@ -58,6 +58,34 @@ def check_systemd(names):
         return [f"systemd-analyze: {line}" for line in said]
 
 
+def check_users_and_folders():
+    """What systemd-sysusers and systemd-tmpfiles make of our files, in a root of its own."""
+    if not shutil.which("systemd-sysusers") or os.getuid():
+        print("no systemd-sysusers here, or not root: its part was left out")
+        return []
+    problems = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "etc").mkdir()
+        for command in (["systemd-sysusers", tree.TOP / "systemd" / "iovd.sysusers"],
+                        ["systemd-tmpfiles", "--create", UNITS / "iovd.tmpfiles"]):
+            done = subprocess.run([*command, f"--root={root}"], capture_output=True, text=True)
+            if done.returncode:
+                problems.append(f"{command[0]}: {done.stderr.strip()}")
+        if not problems:
+            groups = [line.split(":")[0] for line in (root / "etc/group").read_text().splitlines()]
+            users = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
+            if "iovd" not in groups:
+                problems.append(f"iovd.sysusers: no group iovd in {groups}")
+            if ["iovd-worker"] != [user[0] for user in users] or "nologin" not in users[0][6]:
+                problems.append(f"iovd.sysusers: not one user iovd-worker who cannot log in: {users}")
+            for name, mode in (("run/iovd", 0o711), ("run/iovd/vm", 0o711),
+                               ("var/lib/iovd", 0o700)):
+                if (root / name).stat().st_mode & 0o7777 != mode:
+                    problems.append(f"iovd.tmpfiles: {name} is not {mode:o}")
+    return problems
+
+
 def check_vhost_user_description():
     """What QEMU and libvirt read to find the backend program."""
     found = json.loads((UNITS / "50-iov-worker.json").read_text())
@@ -83,6 +111,7 @@ def main():
     for name in MUST_SAY:
         problems += check_unit(name, (UNITS / name).read_text())
     problems += check_systemd(MUST_SAY)
+    problems += check_users_and_folders()
     problems += check_vhost_user_description()
     tree.finish(problems, "service files")
 
