@@ -38,11 +38,9 @@ struct method {
 	const char *name; /* in full */
 	enum role role;
 	enum lock_class lock;
-	bool stream; /* many replies: only with "more" */
-	const struct json_field *fields;
-	unsigned int field_count;
-	size_t args_size;
-	void (*run)(struct request *rq, const void *args);
+	bool stream;                                       /* many replies: only with "more" */
+	const struct json_params *params;                  /* NULL: none */
+	void (*run)(struct request *rq, const void *args); /* args: the structure of `params` */
 };
 
 /* All methods, in no order; for the tests that hold it against the interface description. */
@@ -53,6 +51,7 @@ extern const unsigned int dispatch_method_count;
 
 struct daemon *request_daemon(const struct request *rq);
 uid_t request_uid(const struct request *rq);
+const struct method *request_method(const struct request *rq);
 
 /*
  * The reply: add the members of its parameters to what request_begin_reply() returns, then send.
@@ -61,9 +60,19 @@ uid_t request_uid(const struct request *rq);
 struct json_out *request_begin_reply(struct request *rq);
 void request_send_reply(struct request *rq);
 
+/* The reply whose parameters are this text of an object. */
+void request_send_document(struct request *rq, const char *text, size_t len);
+
 /* Ends the request with org.iovd.<kind of e>, and logs it, once. `job`: NULL, or what goes on. */
 void request_fail(struct request *rq, const struct err *e);
 void request_fail_job(struct request *rq, const struct err *e, const char *job);
+
+/*
+ * The same with org.varlink.service.<name> and its one parameter (NULL: none); `e` has the words
+ * for the log.
+ */
+void request_fail_standard(struct request *rq, const char *name, const char *parameter,
+	const char *value, const struct err *e);
 
 /*
  * One reply of a stream, `text` being the whole parameters object; the request goes on. When the

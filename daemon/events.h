@@ -15,7 +15,7 @@ struct request;
 
 struct events *events_new(struct err *e);
 
-/* Watchers that are left are forgotten, not answered. */
+/* After the server, and with it all watchers, has gone. NULL is allowed. */
 void events_free(struct events *ev);
 
 /*

@@ -15,13 +15,14 @@
 
 #define JOB_MAX_OBJECTS 3
 #define JOB_DEADLINE_MS 30000 /* until a waiting request is told TimedOut */
+#define JOB_NO_DEADLINE UINT64_MAX
 
 struct events;
 struct job;
 struct jobs;
 struct request;
 
-enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED, JOB_STATE_COUNT };
+enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
 
 struct job_spec {
 	const char *verb; /* "attach" */
@@ -35,7 +36,7 @@ struct job_spec {
 
 struct jobs *jobs_new(struct watch_loop *loop, struct events *events, struct err *e);
 
-/* Running jobs are forgotten where they stand (the journal knows). */
+/* After the server has gone. Running jobs are forgotten where they stand (the journal knows). */
 void jobs_free(struct jobs *jobs);
 
 /*
@@ -58,12 +59,18 @@ void job_done(struct job *job, const char *result, size_t len);
 void job_fail(struct job *job, const struct err *e);
 void job_cancelled(struct job *job);
 
-/* For do_job.c: the objects of `list jobs` into an open array; one job by id. */
+/*
+ * For do_job.c: the objects of `list jobs` into an open array; the job with this id, or NULL with e
+ * set; its object. The latest ended jobs are kept, so that somebody can still ask.
+ */
 void jobs_put_list(const struct jobs *jobs, struct json_out *o);
-struct job *jobs_find(struct jobs *jobs, const char *id);
+struct job *jobs_find(struct jobs *jobs, const char *id, struct err *e);
 void job_put(const struct job *job, struct json_out *o, const char *key);
 
-/* Answers rq with the job when it has ended, or with TimedOut after wait_ms. */
+/*
+ * Answers rq with the job (or its error) when it has ended, or with TimedOut after wait_ms, which
+ * may be JOB_NO_DEADLINE.
+ */
 void job_wait(struct job *job, struct request *rq, uint64_t wait_ms);
 
 /* Asks it to stop. 0 (it ends soon, or has ended), or -1 if it cannot be stopped. */

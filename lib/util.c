@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,6 +19,19 @@ uint64_t now_ns(void)
 uint64_t now_ms(void)
 {
 	return now_ns() / 1000000u;
+}
+
+char *utc_now_text(char text[UTC_TEXT_SIZE])
+{
+	struct timespec ts;
+	struct tm tm;
+	size_t len;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	len = strftime(text, UTC_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text + len, UTC_TEXT_SIZE - len, ".%03dZ", (int)(ts.tv_nsec / 1000000));
+	return text;
 }
 
 int parse_u64(const char *s, uint64_t max, uint64_t *value)

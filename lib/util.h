@@ -37,6 +37,11 @@ static inline MUST_CHECK bool u64_mul(uint64_t a, uint64_t b, uint64_t *product)
 uint64_t now_ms(void);
 uint64_t now_ns(void);
 
+#define UTC_TEXT_SIZE 32
+
+/* The wall clock for people and JSON: "2025-05-01T10:00:00.123Z". Returns `text`. */
+char *utc_now_text(char text[UTC_TEXT_SIZE]);
+
 /* The whole of `s` as an unsigned number, decimal or 0x hex, at most `max`. 0, or -1 if it is not.
  */
 int parse_u64(const char *s, uint64_t max, uint64_t *value);

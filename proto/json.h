@@ -16,6 +16,9 @@
 #define JSON_MAX_DEPTH 32
 #define JSON_MAX_OUT   ((size_t)64 << 20) /* the largest document that is ever written */
 
+#define JSON_CODE       "JSON"  /* of errors: this is not JSON */
+#define JSON_CODE_PARAM "PARAM" /* it is, but not what was asked for */
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 /*
@@ -88,9 +91,9 @@ int json_split(const char *text, size_t len, const char *const *keys, struct jso
 
 struct json; /* a parsed value; what is inside belongs to the value that json_parse() returned */
 
-enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_kind { JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
-/* The value, to be json_free()d, or NULL with e set (code "JSON"). */
+/* The object or array, to be json_free()d, or NULL with e set (code JSON_CODE). */
 struct json *json_parse(const char *text, size_t len, struct err *e);
 void json_free(struct json *v);
 
@@ -101,11 +104,11 @@ static inline void json_cleanup_p(struct json **v)
 #define auto_json __attribute__((cleanup(json_cleanup_p)))
 
 /* All of these take NULL for "absent": then JSON_NULL, NULL, 0, false. */
-enum json_type json_type(const struct json *v);
+enum json_kind json_kind(const struct json *v);
 const struct json *json_member(const struct json *object, const char *key);
 const char *json_str(const struct json *v);           /* NULL if it is not a string */
 bool json_u64(const struct json *v, uint64_t *value); /* false if not an integer >= 0 */
-bool json_bool(const struct json *v);                 /* false if not true */
+bool json_is_true(const struct json *v);              /* false if not true */
 size_t json_count(const struct json *v);              /* of an array; else 0 */
 const struct json *json_item(const struct json *v, size_t i);
 const char *json_member_str(const struct json *object, const char *key);
@@ -113,9 +116,6 @@ const char *json_member_str(const struct json *object, const char *key);
 /* Calls fn for every member, in the order of the text. */
 void json_each_member(const struct json *object,
 	void (*fn)(void *arg, const char *key, const struct json *value), void *arg);
-
-/* The text of a value (compact), to be freed; NULL without memory. */
-char *json_text(const struct json *v, size_t *len);
 
 /* Puts a parsed value into a document. */
 void json_out_value(struct json_out *o, const char *key, const struct json *v);
@@ -126,7 +126,7 @@ enum json_field_type {
 	JSON_FIELD_STRING, /* const char *: NULL when absent; never empty; at most JSON_MAX_STRING
 			    */
 	JSON_FIELD_BOOL,   /* bool: false when absent */
-	JSON_FIELD_U64,    /* uint64_t: 0 when absent */
+	JSON_FIELD_U64,    /* uint64_t: `absent` when absent */
 };
 
 #define JSON_MAX_STRING 4095 /* a path of PATH_MAX */
@@ -135,8 +135,16 @@ struct json_field {
 	const char *key;
 	enum json_field_type type;
 	bool required;
-	size_t offset; /* of the member of the C structure */
-	uint64_t max;  /* of a JSON_FIELD_U64; 0: INT64_MAX */
+	size_t offset;   /* of the member of the C structure */
+	uint64_t max;    /* of a JSON_FIELD_U64; 0: INT64_MAX */
+	uint64_t absent; /* what a JSON_FIELD_U64 is when it is not given */
+};
+
+/* The parameters of a method: the fields, and the structure that they are read into. */
+struct json_params {
+	const struct json_field *fields;
+	unsigned int count;
+	size_t size;
 };
 
 /*
@@ -145,7 +153,5 @@ struct json_field {
  * of another type or out of range is an error: kind ERR_USAGE, code JSON_CODE_PARAM, and the
  * member's name as evidence. 0 or -1.
  */
-int json_read_fields(const struct json *object, const struct json_field *fields, unsigned int count,
-	void *out, size_t size, struct err *e);
-
-#define JSON_CODE_PARAM "PARAM"
+int json_read_params(
+	const struct json *object, const struct json_params *params, void *out, struct err *e);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the handler files (daemon/do_*.c) give to the table in daemon/dispatch.c, which is the only
+ * one to call them: for each method the function, and what its parameters are.
+ */
+#pragma once
+
+#include "proto/json.h"
+
+struct request;
+
+/* do_service.c: what every Varlink service answers about itself */
+void do_get_info(struct request *rq, const void *args);
+void do_get_interface(struct request *rq, const void *args);
+extern const struct json_params do_get_interface_params;
+
+/* do_job.c: jobs and events */
+void do_list_jobs(struct request *rq, const void *args);
+void do_show_job(struct request *rq, const void *args);
+void do_wait_job(struct request *rq, const void *args);
+void do_cancel_job(struct request *rq, const void *args);
+void do_watch(struct request *rq, const void *args);
+extern const struct json_params do_show_job_params;
+extern const struct json_params do_wait_job_params;
+extern const struct json_params do_cancel_job_params;

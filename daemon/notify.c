@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <config.h>
+
+#include "daemon/notify.h"
+
+#ifdef HAVE_LIBSYSTEMD
+
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+
+#include "lib/log.h"
+
+void notify_state(const char *state)
+{
+	int rc = sd_notify(0, state);
+
+	if (rc < 0)
+		log_debug("ctl", "the service manager was not told %s: errno %d", state, -rc);
+}
+
+int notify_listen_fd(struct err *e)
+{
+	int count = sd_listen_fds(1);
+
+	if (count == 0)
+		return -1;
+	if (count < 0) {
+		err_sys(e, -count, "take the socket from the service manager");
+		return -2;
+	}
+	if (count > 1 || sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) <= 0) {
+		err_set(e, ERR_FAILED, "ACTIVATION",
+			"the service manager passed %d descriptors, not one listening UNIX stream "
+			"socket",
+			count);
+		return -2;
+	}
+	return SD_LISTEN_FDS_START;
+}
+
+#else
+
+void notify_state(const char *state)
+{
+	(void)state;
+}
+
+int notify_listen_fd(struct err *e)
+{
+	(void)e;
+	return -1;
+}
+
+#endif
