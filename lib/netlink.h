@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the kernel tells of changes to devices, as callbacks from the loop (the home of libnl):
+ * hot-plug messages (NETLINK_KOBJECT_UEVENT), and changes of an interface's links (rtnetlink:
+ * joining a bridge makes no uevent). Of this network namespace, whose /sys should be the one read.
+ */
+#pragma once
+
+#include "lib/uevent.h"
+#include "lib/watch.h"
+
+struct netlink_monitor;
+
+struct netlink_handler {
+	void (*on_uevent)(void *arg, const struct uevent *event);
+	/* The relations or the state of an interface changed. */
+	void (*on_link)(void *arg, const char *interface);
+	/* Messages were lost: everything may have changed. */
+	void (*on_overrun)(void *arg);
+	void *arg;
+};
+
+/* Messages come from now on. NULL with e set. */
+struct netlink_monitor *netlink_monitor_new(
+	struct watch_loop *loop, const struct netlink_handler *handler, struct err *e);
+void netlink_monitor_free(struct netlink_monitor *m);
