@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation. Who uses what is found out in two steps.
+ *
+ * Claims (daemon/host_claims.c): each source (a file of /proc, a relation that /sys shows, the
+ * registry of attachments) says of single devices that they are used: "/home is mounted from dm-3".
+ *
+ * Uses (here): a claim on a device is one on everything that the device stands on: dm-3 is on md0,
+ * that on sda2 and sdb2, these on sda and sdb, and those on a PCI function. Devices and their
+ * "stands on" edges are a graph, and one walk down from each claim covers every stack of md, LVM,
+ * crypt, multipath, bcache, partitions, bridges, bonds, VLANs and virtual functions alike. An
+ * attachment counts upwards, too: a partition is taken when its disk is.
+ *
+ * Every request collects the claims anew (a few small files). Only when they, or the model, differ
+ * from the last time are the uses spread again.
+ */
+#include "daemon/host_use.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/inventory_model.h"
+
+#define USES_MAX 32 /* of one device: the worst are enough to know */
+
+const char *const use_kind_names[USE_KIND_COUNT] = {
+	[USE_ROOT] = "root",
+	[USE_ROUTE] = "default_route",
+	[USE_MOUNT] = "mount",
+	[USE_SWAP] = "swap",
+	[USE_FILESYSTEM] = "filesystem",
+	[USE_HOLDER] = "holder",
+	[USE_MASTER] = "master",
+	[USE_LOOP] = "loop",
+	[USE_BUS] = "bus",
+	[USE_VM] = "vm",
+};
+
+/* --- from claims to uses ---------------------------------------------------------------------- */
+
+static uint64_t digest_add(uint64_t digest, const void *data, size_t len)
+{
+	const unsigned char *s = data;
+
+	for (size_t i = 0; i < len; i++)
+		digest = (digest ^ s[i]) * 0x100000001b3u;
+	return digest;
+}
+
+static uint64_t digest_claim(uint64_t digest, const struct host_claim *c)
+{
+	digest = digest_add(digest, &c->kind, sizeof(c->kind));
+	digest = digest_add(digest, c->what, strlen(c->what) + 1);
+	return c->vm ? digest_add(digest, c->vm, strlen(c->vm) + 1) : digest;
+}
+
+static uint64_t digest_claims(const struct inventory *inv)
+{
+	uint64_t digest =
+		digest_add(0xcbf29ce484222325u, &inv->generation, sizeof(inv->generation));
+
+	digest = digest_add(digest, &inv->blind, sizeof(inv->blind));
+	for (size_t i = 0; i < inv->claim_count; i++) {
+		digest = digest_claim(digest, &inv->claims[i]);
+		digest = digest_add(digest, &inv->claims[i].node, sizeof(struct inv_node *));
+	}
+	return digest;
+}
+
+static bool use_is_known(const struct inv_node *node, const struct host_claim *c)
+{
+	for (size_t i = 0; i < node->use_count; i++) {
+		const struct host_claim *known = node->uses[i].claim;
+
+		if (known == c || (known->kind == c->kind && known->node == c->node &&
+					  strcmp(known->what, c->what) == 0))
+			return true;
+	}
+	return false;
+}
+
+static bool use_add(struct inv_node *node, const struct host_claim *c)
+{
+	if (node->use_count == USES_MAX || use_is_known(node, c))
+		return true;
+	if (node->use_count == node->use_room) {
+		size_t room = node->use_room ? node->use_room * 2 : 4;
+		struct host_use *uses = reallocarray(node->uses, room, sizeof(*uses));
+
+		if (!uses)
+			return false;
+		node->uses = uses;
+		node->use_room = room;
+	}
+	node->uses[node->use_count++] =
+		(struct host_use){.claim = c, .via = c->node == node ? NULL : c->node};
+	return true;
+}
+
+struct spread {
+	const struct host_claim *claim;
+	bool failed;
+};
+
+static void spread_to(struct inv_node *node, void *arg)
+{
+	struct spread *s = arg;
+	bool is_bridge = node->dev->class == DEVICE_PCI && node->dev->pci.is_bridge;
+
+	/* A bridge says so itself; all that is used behind it would only hide that. */
+	if (is_bridge && node != s->claim->node)
+		return;
+	if (!use_add(node, s->claim))
+		s->failed = true;
+}
+
+static void spread_claim(struct inventory *inv, const struct host_claim *c)
+{
+	struct spread s = {.claim = c};
+
+	if (c->kind == USE_BUS)
+		spread_to(c->node, &s);
+	else
+		inv_walk(inv, c->node, spread_to, &s);
+	if (c->kind == USE_VM) {
+		c->node->attachment = c;
+		for (size_t i = 0; i < inv->node_count; i++)
+			if (inv_stands_on(inv, inv->nodes[i], c->node))
+				spread_to(inv->nodes[i], &s);
+	}
+	if (s.failed)
+		inv->blind = true;
+}
+
+/* What is written of a node stays as it is if its uses came out the same. */
+static void node_digest(struct inv_node *node, bool blind)
+{
+	uint64_t digest = digest_add(0xcbf29ce484222325u, &blind, sizeof(blind));
+
+	for (size_t i = 0; i < node->use_count; i++)
+		digest = digest_claim(digest, node->uses[i].claim);
+	if (digest == node->use_digest)
+		return;
+	node->use_digest = digest;
+	free(node->json);
+	node->json = NULL;
+}
+
+static void spread_all(struct inventory *inv)
+{
+	for (size_t i = 0; i < inv->node_count; i++) {
+		inv->nodes[i]->use_count = 0;
+		inv->nodes[i]->attachment = NULL;
+	}
+	for (size_t i = 0; i < inv->claim_count; i++)
+		if (inv->claims[i].node)
+			spread_claim(inv, &inv->claims[i]);
+	for (size_t i = 0; i < inv->node_count; i++)
+		node_digest(inv->nodes[i], inv->blind);
+}
+
+void host_use_update(struct inventory *inv)
+{
+	struct host_claim *old = inv->claims;
+	size_t old_count = inv->claim_count, old_room = inv->claim_room;
+	uint64_t digest;
+
+	inv_settle(inv);
+	inv->claims = NULL;
+	inv->claim_count = inv->claim_room = 0;
+	inv->blind = false;
+	host_claims_collect(inv);
+	inv_settle(inv); /* looking for a mounted device may have found a new one */
+	digest = digest_claims(inv);
+	if (digest == inv->claims_digest) {
+		host_claims_free(inv->claims, inv->claim_count);
+		inv->claims = old;
+		inv->claim_count = old_count;
+		inv->claim_room = old_room;
+		return;
+	}
+	spread_all(inv);
+	host_claims_free(old, old_count);
+	inv->claims_digest = digest_claims(inv);
+}
+
+static void drop_uses(struct inventory *inv, const struct inv_node *gone)
+{
+	for (size_t i = 0; i < inv->node_count; i++) {
+		struct inv_node *node = inv->nodes[i];
+		size_t kept = 0;
+
+		for (size_t j = 0; j < node->use_count; j++)
+			if (node->uses[j].claim->node != gone)
+				node->uses[kept++] = node->uses[j];
+		if (kept == node->use_count)
+			continue;
+		node->use_count = kept;
+		node->use_digest = 0;
+		free(node->json);
+		node->json = NULL;
+	}
+}
+
+void host_use_forget(struct inventory *inv, const struct inv_node *node)
+{
+	drop_uses(inv, node);
+	for (size_t i = 0; i < inv->claim_count; i++)
+		if (inv->claims[i].node == node)
+			inv->claims[i].node = NULL; /* a claim on nothing */
+}
+
+void host_use_release(struct inventory *inv)
+{
+	for (size_t i = 0; i < inv->node_count; i++) {
+		inv->nodes[i]->use_count = 0;
+		inv->nodes[i]->attachment = NULL;
+	}
+	host_claims_free(inv->claims, inv->claim_count);
+	inv->claims = NULL;
+	inv->claim_count = inv->claim_room = 0;
+	inv->claims_digest = 0;
+}
+
+/* --- the check -------------------------------------------------------------------------------- */
+
+static const char *const fixes[USE_KIND_COUNT] = {
+	[USE_ROOT] = "nothing: iovd does not give away what the host itself lives on",
+	[USE_ROUTE] = "nothing: this is the host's way to the network; give another interface",
+	[USE_MOUNT] = "unmount it (umount %s), and take it out of /etc/fstab",
+	[USE_SWAP] = "stop swapping to it (swapoff %s)",
+	[USE_FILESYSTEM] = "unmount or stop %s, of which it is a member",
+	[USE_HOLDER] =
+		"take down %s, which is built on it (vgchange -an, mdadm --stop, dmsetup remove)",
+	[USE_MASTER] = "take it out of %s (ip link set ... nomaster)",
+	[USE_LOOP] = "detach the loop device (losetup -d /dev/%s)",
+	[USE_BUS] = "nothing: a bridge carries other devices and is given to nobody",
+	[USE_VM] = "detach it there first: iovctl detach",
+};
+
+static int refuse_use(const struct inv_node *node, const struct host_use *use, struct err *e)
+{
+	const struct host_claim *c = use->claim;
+	char fix[sizeof(e->fix)];
+
+	if (c->kind == USE_VM)
+		err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is taken: %s of VM %s has %s",
+			node->dev->id, c->what, c->vm ? c->vm : "?",
+			use->via ? use->via->dev->id : "it");
+	else
+		err_set(e, ERR_REFUSED, "HOST-USE", "the host uses %s%s%s: %s %s", node->dev->id,
+			use->via ? " through " : "", use->via ? use->via->dev->id : "",
+			use_kind_names[c->kind], c->what);
+	err_evidence(e, "%s", c->evidence);
+	/* the texts are ours, with at most one %s */
+	snprintf(fix, sizeof(fix), fixes[c->kind], c->what);
+	return err_fix(e, "%s", fix);
+}
+
+/* What no table shows (a pool of ZFS, a file system of another mount namespace) still has it open.
+ */
+static int refuse_if_claimed(const struct inventory *inv, const struct device *d, struct err *e)
+{
+	char path[PATH_MAX];
+
+	device_node_path(d, path, sizeof(path));
+	if (d->class != DEVICE_BLOCK || !sysroot_is_live(inv->root) || !device_is_claimed(path))
+		return 0;
+	err_set(e, ERR_REFUSED, "HOST-USE", "something on the host has %s for itself", d->id);
+	err_evidence(e, "open(%s, O_EXCL): %s", path, strerror(EBUSY));
+	return err_fix(e, "find and stop what uses it (lsblk, fuser -v %s, zpool status)", path);
+}
+
+int host_use_check(struct inventory *inv, const struct device *d, struct err *e)
+{
+	enum device_class class = d->class;
+	auto_free char *id = strdup(d->id);
+	const struct inv_node *node;
+
+	if (!id)
+		return err_sys(e, ENOMEM, "find out who uses the device");
+	inventory_refresh(inv, &d);
+	host_use_update(inv); /* d is not good after this */
+	node = inv_find(inv, class, id);
+	if (!node)
+		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", id);
+	if (node->use_count)
+		return refuse_use(node, &node->uses[0], e);
+	if (inv->blind) {
+		err_set(e, ERR_REFUSED, "HOST-USE", "who uses %s cannot be found out", id);
+		err_evidence(
+			e, "/proc/self/mountinfo, /proc/swaps, /proc/net/route: not all readable");
+		return err_fix(e, "run iovd as root, with /proc mounted");
+	}
+	return refuse_if_claimed(inv, node->dev, e);
+}

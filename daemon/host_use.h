@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who uses a device: what the host itself needs, and what other VMs have. Found out from the
+ * mounts, swaps, routes and relations of devices, each with the file that says so.
+ */
+#pragma once
+
+#include "lib/device.h"
+
+struct inventory;
+struct inv_node;
+
+enum use_kind {
+	USE_ROOT,  /* the root file system is on it */
+	USE_ROUTE, /* the default route goes through it */
+	USE_MOUNT,
+	USE_SWAP,
+	USE_FILESYSTEM, /* a member of btrfs or of a cache set */
+	USE_HOLDER,     /* md, dm, bcache, ... are built on it */
+	USE_MASTER,     /* a port of a bridge, a leg of a bond */
+	USE_LOOP,       /* a loop device shows the file */
+	USE_BUS,        /* the bridge to other devices */
+	USE_VM,         /* attached */
+	USE_KIND_COUNT
+};
+
+/* As in JSON: "root", "default_route", ... */
+extern const char *const use_kind_names[USE_KIND_COUNT];
+
+/* One file says that one device is used. */
+struct host_claim {
+	enum use_kind kind;
+	struct inv_node *node; /* which device it says that of */
+	char *what;            /* "/home", "br0", "attachment web1/disk0" */
+	char *evidence;        /* "/proc/self/mountinfo: ..." */
+	char *vm;              /* of USE_VM; else NULL */
+};
+
+/* That a device is in use by a claim: its own, or one of a device that stands on it (or below). */
+struct host_use {
+	const struct host_claim *claim;
+	const struct inv_node *via; /* NULL: its own */
+};
+
+/* Brings the uses of all devices up to date. */
+void host_use_update(struct inventory *inv);
+
+/* Forgets all of them / those that have to do with a node that is about to go. */
+void host_use_release(struct inventory *inv);
+void host_use_forget(struct inventory *inv, const struct inv_node *node);
+
+/*
+ * May the device be given away now? Looks at everything again first. 0, or -1 with ERR_REFUSED:
+ * code HOST-USE (the host needs it) or DEV-TAKEN (a VM has it), with evidence and fix; or
+ * ERR_NOT_FOUND if the device is gone. `d` is from inventory_resolve() or inventory_find().
+ */
+int host_use_check(struct inventory *inv, const struct device *d, struct err *e);

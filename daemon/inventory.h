@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which devices the host has: the one model of them, kept in memory, brought up to date by what
+ * the kernel tells and by looking again. Answers come from the model; who uses a device is found
+ * out anew for every answer (daemon/host_use.h).
+ *
+ * A device handed out stays valid until the model changes, which it does only in calls that take a
+ * non-const inventory and in the loop: copy what must last.
+ */
+#pragma once
+
+#include "lib/device.h"
+#include "lib/watch.h"
+#include "proto/json.h"
+
+struct inventory;
+
+/*
+ * Reads all devices below `sysroot`. On the live host (sysroot "/") and with a loop (may be NULL)
+ * it then follows hot plug. A device that cannot be read is logged and left out. -1 only where
+ * nothing works.
+ */
+int inventory_new(
+	const char *sysroot, struct watch_loop *loop, struct inventory **out, struct err *e);
+void inventory_free(struct inventory *inv);
+
+/*
+ * Who is told of changes. event: "added", "removed", "changed"; `json`: the device as `list` shows
+ * it (when removed: as it was).
+ */
+typedef void inventory_tell_fn(
+	void *arg, const char *event, const char *id, const char *json, size_t len);
+
+void inventory_set_listener(struct inventory *inv, inventory_tell_fn *fn, void *arg);
+
+/* Who has attached what: for each attachment the source calls visit() once. */
+struct inventory_attachment {
+	const char *id, *vm;
+	const char *device; /* the device's id */
+};
+
+typedef void inventory_visit_fn(void *visit_arg, const struct inventory_attachment *a);
+typedef void inventory_attachments_fn(void *arg, inventory_visit_fn *visit, void *visit_arg);
+
+void inventory_set_attachments(struct inventory *inv, inventory_attachments_fn *fn, void *arg);
+
+const struct sysroot *inventory_sysroot(const struct inventory *inv);
+
+/* By its exact id; NULL if there is none. */
+const struct device *inventory_find(struct inventory *inv, enum device_class class, const char *id);
+
+/*
+ * By any name that people paste: an id, 41:00.0, pci_0000_41_00_0, /dev/sdb, /dev/disk/by-id/...,
+ * /sys/class/net/eth1, or the absolute path of an image file (that device is forgotten with the
+ * next call). NULL with e set: ERR_NOT_FOUND, or ERR_USAGE when several fit, listing them.
+ */
+const struct device *inventory_resolve(struct inventory *inv, const char *name, struct err *e);
+
+/* Looks at the device again, and at all it stands on: for decisions. False if it is gone. */
+bool inventory_refresh(struct inventory *inv, const struct device **d);
+
+/* What `list devices` shows. */
+struct inventory_filter {
+	const char *class; /* NULL: all */
+	const char *vm;    /* only what this VM has; NULL: all */
+	bool free_only;
+};
+
+/* Adds an array of those that pass / one object with all facts. -1 with e set. */
+int inventory_put_devices(struct inventory *inv, const struct inventory_filter *filter,
+	struct json_out *o, const char *key, struct err *e);
+int inventory_put_device(struct inventory *inv, const struct device *d, struct json_out *o,
+	const char *key, struct err *e);

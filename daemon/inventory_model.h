@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The inside of the inventory: what daemon/inventory*.c and daemon/host_use.c share. Not for
+ * others. */
+#pragma once
+
+#include "daemon/host_use.h"
+#include "daemon/inventory.h"
+
+/* One device in the model, with what was found out about it. */
+struct inv_node {
+	struct device *dev;
+	bool stale;              /* a relative changed: to be read again soon */
+	struct inv_node **lower; /* dev->lower as nodes; those that exist */
+	size_t lower_count;
+	uint64_t visited; /* the last walk that came by */
+
+	/* who uses it, worst first, and the digest by which a change is seen */
+	struct host_use *uses;
+	size_t use_count, use_room;
+	unsigned int mounts; /* claims of its own, while they are collected */
+	uint64_t use_digest;
+	const struct host_claim *attachment; /* its own, NULL if it is not attached */
+
+	char *json; /* as `list` shows it; NULL when it must be written again */
+	size_t json_len;
+};
+
+struct inventory {
+	struct sysroot *root;
+	struct pci_names *names;
+	inventory_tell_fn *tell;
+	void *tell_arg;
+
+	struct inv_node **nodes; /* in the order of class and name */
+	size_t node_count, node_room;
+	struct inv_node **stack; /* of a walk; as large as nodes */
+	uint64_t generation;     /* counts changes of the model */
+	uint64_t linked;         /* the generation that the edges are of */
+	uint64_t walks;
+
+	struct host_claim *claims;
+	size_t claim_count, claim_room;
+	uint64_t claims_digest;
+	bool blind; /* who uses what could not be found out in full */
+
+	inventory_attachments_fn *attachments;
+	void *attachments_arg;
+
+	const struct watch_ops *ops;
+	struct netlink_monitor *monitor;
+	struct watch *settle_timer;
+	bool settle_pending, rescan_pending;
+};
+
+struct inv_node *inv_find(struct inventory *inv, enum device_class class, const char *id);
+
+/*
+ * Reads the device again: adds, replaces or drops its node, and tells the watchers if anything is
+ * different. NULL if there is no such device (now).
+ */
+struct inv_node *inv_update(struct inventory *inv, enum device_class class, const char *id);
+
+void inv_remove(struct inventory *inv, struct inv_node *node);
+
+/* A node for an image file that exists; NULL with e set. */
+struct inv_node *inv_add_file(struct inventory *inv, const char *path, struct err *e);
+
+/* Does what uevents left to do later, and makes the edges those of this generation. */
+void inv_settle(struct inventory *inv);
+
+/*
+ * Calls fn for the node and for all that it stands on, each once, as of the last inv_settle(). fn
+ * must not change the model.
+ */
+typedef void inv_walk_fn(struct inv_node *node, void *arg);
+void inv_walk(struct inventory *inv, struct inv_node *node, inv_walk_fn *fn, void *arg);
+bool inv_stands_on(struct inventory *inv, struct inv_node *upper, const struct inv_node *lower);
+
+/* The block device of this number, or that a path names ("/dev/mapper/root"); NULL if none. */
+struct inv_node *inv_find_block_number(struct inventory *inv, dev_t number);
+struct inv_node *inv_find_block_path(struct inventory *inv, const char *path);
+
+/* The device as JSON: an object with the keys of `list`, and with `facts` if `all`. */
+void inv_put_json(const struct inventory *inv, const struct inv_node *node, struct json_out *o,
+	const char *key, bool all);
+
+/* Fills inv->claims, which is empty, worst first; sets inv->blind when something is amiss. */
+void host_claims_collect(struct inventory *inv);
+void host_claims_free(struct host_claim *claims, size_t count);

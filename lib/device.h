@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The facts about one device, as /sys has them: a PCI function, a network interface, a block
+ * device or partition, or an image file. Facts only: who uses a device and what iovd may do with
+ * it is decided above (daemon/inventory, daemon/host_use). Reading one device takes tens of small
+ * reads and never opens the device itself.
+ *
+ * Attributes whose reading waits for the device's lock (driver_override, sriov_numvfs, ...) are
+ * left alone: a driver that hangs in its own probe must not make us hang with it.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "lib/err.h"
+#include "lib/pci.h"
+#include "lib/sysfs.h"
+
+#define DEVICE_NAME_MAX   40 /* of what is in /sys: the kernel's own limits are 16 to 32 */
+#define DEVICE_DRIVER_MAX 32
+#define DEVICE_MAX_LOWER  4096
+
+enum device_class { DEVICE_PCI, DEVICE_NET, DEVICE_BLOCK, DEVICE_FILE, DEVICE_CLASS_COUNT };
+
+/* "pci", "net", "block", "file". */
+extern const char *const device_class_names[DEVICE_CLASS_COUNT];
+
+/* False if there is no such class. */
+bool device_class_by_name(const char *name, enum device_class *class);
+
+/* One device named by another. Within a class names are unique. */
+struct device_ref {
+	enum device_class class;
+	char id[DEVICE_NAME_MAX];
+};
+
+struct device_pci {
+	uint16_t vendor, device, sub_vendor, sub_device;
+	uint32_t class_code; /* 0x020000 */
+	bool is_bridge;
+	uint64_t sriov_total; /* VFs the function could have; 0 if it cannot */
+	uint64_t sriov_count; /* VFs it has */
+	char physfn[PCI_ADDR_MAX];
+	char iommu[DEVICE_NAME_MAX]; /* "dmar0" */
+	char reset_methods[64];      /* "flr bus" */
+};
+
+struct device_net {
+	char mac[64]; /* InfiniBand's has 20 bytes */
+	char operstate[16];
+	char kind[16]; /* "bridge", "bond", "vlan", ...; "" for a plain one */
+	char master[DEVICE_NAME_MAX];
+	uint64_t ifindex;
+};
+
+struct device_block {
+	dev_t number;
+	uint64_t size_bytes;
+	uint64_t logical_block_bytes;
+	uint64_t partition; /* its number; 0 for a whole disk */
+	bool read_only, rotational, removable;
+	char disk[DEVICE_NAME_MAX]; /* of a partition */
+	char wwid[128];
+	char serial[128];
+	char *loop_file;          /* what a loop device shows, or NULL */
+	struct name_list holders; /* block devices that the kernel built on this one */
+};
+
+struct device_file {
+	dev_t fs;
+	ino_t inode;
+	uint64_t size_bytes;
+};
+
+struct device {
+	enum device_class class;
+	char *id;      /* 0000:41:00.0, eth1, nvme0n1, or the absolute path of a file */
+	char *name;    /* for people; NULL if nobody knows one */
+	char *syspath; /* "sys/devices/..."; NULL for a file */
+	char driver[DEVICE_DRIVER_MAX];
+	char fingerprint[33];           /* the same as long as it is the same device */
+	char parent[DEVICE_NAME_MAX];   /* a partition's disk, else the PCI function above; or "" */
+	int64_t iommu_group, numa_node; /* -1: none */
+
+	/*
+	 * What this device stands on: a partition on its disk, a volume on its disks, a bridge
+	 * on its ports, an interface or disk on its PCI function, a VF on its PF. Whoever uses
+	 * this device uses those, too.
+	 */
+	struct device_ref *lower;
+	size_t lower_count;
+
+	union {
+		struct device_pci pci;
+		struct device_net net;
+		struct device_block block;
+		struct device_file file;
+	};
+};
+
+/* Where devices of a class are listed: "sys/bus/pci/devices"; NULL for files. */
+const char *device_class_dir(enum device_class class);
+
+/*
+ * Reads one device; NULL with e set: ERR_NOT_FOUND (code "DEV-GONE") if it is not there (any
+ * more), ERR_FAILED if what is there makes no sense. `names` may be NULL.
+ */
+struct device *device_read(const struct sysroot *root, enum device_class class, const char *id,
+	struct pci_names *names, struct err *e);
+
+/* An image file of the machine we run on (a sysroot does not apply). `path` is absolute. */
+struct device *device_read_file(const char *path, struct err *e);
+
+void device_free(struct device *d);
+
+static inline void device_free_p(struct device **d)
+{
+	device_free(*d);
+}
+#define auto_device __attribute__((cleanup(device_free_p)))
+
+/* What is given to a VM's worker to open: "/dev/sda", "/srv/disk.img"; "" if there is no such. */
+void device_node_path(const struct device *d, char *path, size_t size);
+
+/* d is an image file, and `path` leads to the same file. */
+bool device_is_file(const struct device *d, const char *path);
+
+/*
+ * Whether somebody holds the block device at `path` for himself, as mounts and arrays do. Looks by
+ * trying to be that one, for a moment.
+ */
+bool device_is_claimed(const char *path);
