@@ -57,7 +57,9 @@ int vu_msg_decode(
 size_t vu_reply_u64(uint8_t *out, uint32_t request, uint64_t value);
 size_t vu_reply_state(uint8_t *out, uint32_t request, const struct vu_vring_state *state);
 size_t vu_reply_config(uint8_t *out, uint32_t request, const struct vu_config *config);
-size_t vu_reply_inflight(uint8_t *out, uint32_t request, const struct vu_inflight *inflight);
+/* As long as the request was (msg->size): some front ends pad the struct to 24 bytes, some not. */
+size_t vu_reply_inflight(
+	uint8_t *out, const struct vu_msg *request, const struct vu_inflight *inflight);
 size_t vu_reply_empty(uint8_t *out, uint32_t request);
 
 /* A message of ours to the VMM (BACKEND_REQ channel): CONFIG_CHANGE, no payload. */
