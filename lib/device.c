@@ -195,6 +195,7 @@ static bool id_is_sane(const char *id)
 static int read_by_class(
 	struct device *d, const struct sysfs_dir *dir, struct pci_names *names, struct err *e)
 {
+	assert(d->class < DEVICE_CLASS_COUNT);
 	switch (d->class) {
 	case DEVICE_PCI:
 		return device_read_pci(d, dir, names, e);

@@ -59,11 +59,13 @@ static void check_routes(
 	char text[2048], seen[256] = "";
 	char *cursor = text;
 	struct route_row row;
+	size_t len = 0;
 
 	ck_assert(str_copy(text, sizeof(text), table));
 	while (next(&cursor, &row)) {
-		strcat(seen, row.interface);
-		strcat(seen, row.is_default ? ":1 " : ":0 ");
+		len += (size_t)snprintf(
+			seen + len, sizeof(seen) - len, "%s:%d ", row.interface, row.is_default);
+		ck_assert_uint_lt(len, sizeof(seen));
 	}
 	ck_assert_str_eq(seen, wanted);
 }
