@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* lib/procfs, lib/uevent, lib/pci: what the kernel's texts mean. */
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/pci.h"
