@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/out.h"
+#include "lib/cleanup.h"
+
+/* A word as a shell takes it back: quoted if it has anything a shell would act on. */
+static void attach_print_word(const char *word)
+{
+	static const char plain[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/=,:@%+";
+
+	if (*word && strspn(word, plain) == strlen(word)) {
+		fputs(word, stdout);
+		return;
+	}
+	putchar('\'');
+	for (const char *p = word; *p; p++) {
+		if (*p == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar((unsigned char)*p < ' ' ? '?' : *p);
+	}
+	putchar('\'');
+}
+
+static void attach_print_vmm_args(const struct json *words)
+{
+	if (!json_count(words))
+		return;
+	puts("\nAdd to the command line of the VMM:");
+	for (size_t i = 0; i < json_count(words); i++) {
+		const char *word = json_str(json_item(words, i));
+
+		if (!word)
+			continue;
+		if (word[0] == '-' || i == 0) /* an option and its value share a line */
+			fputs(i ? " \\\n  " : "  ", stdout);
+		else
+			putchar(' ');
+		attach_print_word(word);
+	}
+	putchar('\n');
+}
+
+static void attach_print_plan(const struct json *plan)
+{
+	puts("Nothing was changed. This would be done:");
+	for (size_t i = 0; i < json_count(plan); i++) {
+		fputs("  ", stdout);
+		out_safe(stdout, json_str(json_item(plan, i)));
+		putchar('\n');
+	}
+}
+
+static void attach_print_member(const struct json *a, const char *before, const char *key)
+{
+	auto_free char *text = out_text(json_member(a, key));
+
+	printf("%s%s", before, text ? text : "?");
+}
+
+static void attach_print(const struct json *a, bool already)
+{
+	attach_print_member(a, "", "id");
+	attach_print_member(a, already ? ": is already given, " : ": ", "device");
+	attach_print_member(a, " -> ", "vm");
+	attach_print_member(a, ", ", "path");
+	attach_print_member(a, ", ", "state");
+	attach_print_member(a, "\nsocket: ", "socket");
+	putchar('\n');
+	attach_print_vmm_args(json_member(a, "vmm_args"));
+}
+
+static void attach_print_plain(const struct json *a)
+{
+	attach_print_member(a, "", "id");
+	attach_print_member(a, "\t", "device");
+	attach_print_member(a, "\t", "vm");
+	attach_print_member(a, "\t", "path");
+	attach_print_member(a, "\t", "state");
+	attach_print_member(a, "\t", "socket");
+	putchar('\n');
+}
+
+static int attach_run(
+	struct cli *cli, const struct cmd *cmd, const struct cmd_args *args, struct err *e)
+{
+	auto_json struct json *reply = NULL;
+	const struct json *a, *plan;
+
+	if (call_daemon(cli, "Attach", cmd, args, false, e) < 0)
+		return -1;
+	if (out_is_json(cli)) {
+		out_raw(cli);
+		return 0;
+	}
+	reply = out_parse(cli, e);
+	if (!reply)
+		return -1;
+	a = json_member(reply, "attachment");
+	plan = json_member(reply, "plan");
+	if (plan)
+		attach_print_plan(plan);
+	else if (!a)
+		return err_set(e, ERR_FAILED, "REPLY", "the daemon's answer has no attachment");
+	else if (cli->form == OUT_PLAIN)
+		attach_print_plain(a);
+	else
+		attach_print(a, json_is_true(json_member(reply, "already")));
+	return 0;
+}
+
+extern const struct cmd cmd_attach;
+const struct cmd cmd_attach = {
+	.name = "attach",
+	.summary = "Gives a device to a virtual machine, and prints what its VMM needs.",
+	.words = {{"DEVICE", "device"}, {"VM", "vm"}},
+	.options =
+		{
+			{"--path", "path", CMD_TEXT, .choices = "auto|paravirt",
+				.help = "how the machine gets at it"},
+			{"--as", "as", CMD_TEXT, "NAME", .help = "what the attachment is called"},
+			{"--readonly", "readonly", CMD_FLAG, .help = "the machine cannot write"},
+			{"--queues", "queues", CMD_NUMBER, "N",
+				.help = "how many queues the machine may use"},
+			{"--cache", "cache", CMD_TEXT, .choices = "none|writeback",
+				.help = "past the host's page cache, or through it"},
+			{"--owner", "owner", CMD_TEXT, "USER",
+				.help = "whose the socket is: the user that the VMM runs as"},
+			{"--dry-run", "dry_run", CMD_FLAG,
+				.help = "say what would be done, and change nothing"},
+		},
+	.run = attach_run,
+};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "cli/out.h"
+
+/* What can be listed, and which filters it has. */
+static const struct listing {
+	const char *name, *method;
+	bool takes_class, takes_vm, takes_free;
+	struct out_view view;
+} listings[] = {
+	{"devices", "ListDevices", true, true, true,
+		{"devices", {{"ID", "id"}, {"CLASS", "class"}, {"STATE", "state"},
+				    {"DRIVER", "driver"}, {"GROUP", "iommu_group"},
+				    {"NAME", "name"}, {"IN USE BY", "in_use_by"}}}},
+	{"groups", "ListGroups", false, false, false,
+		{"groups", {{"GROUP", "id"}, {"TYPE", "type"}, {"VIABLE", "viable"},
+				   {"IOMMU", "iommu"}, {"DEVICES", "devices"}}}},
+	{"attachments", "ListAttachments", false, true, false,
+		{"attachments", {{"ID", "id"}, {"DEVICE", "device"}, {"VM", "vm"}, {"PATH", "path"},
+					{"STATE", "state"}, {"RESTARTS", "restarts"},
+					{"REQUESTS", "requests_completed"}, {"SOCKET", "socket"}}}},
+	{"vms", "ListVms", false, false, false,
+		{"vms", {{"NAME", "name"}, {"MANAGED", "managed"}, {"STATE", "state"},
+				{"ATTACHMENTS", "attachments"}}}},
+	{"jobs", "ListJobs", false, false, false,
+		{"jobs", {{"ID", "id"}, {"VERB", "verb"}, {"STATE", "state"}, {"%", "percent"},
+				 {"OBJECTS", "objects"}, {"DOING", "doing"}, {"ERROR", "error"}}}},
+};
+
+static int list_check_filter(const struct listing *l, const struct cmd *cmd,
+	const struct cmd_args *args, const char *option, bool taken, struct err *e)
+{
+	if (taken || !args_option(cmd, args, option))
+		return 0;
+	return err_set(e, ERR_USAGE, "USAGE", "'list %s' has no %s", l->name, option);
+}
+
+static int list_run(
+	struct cli *cli, const struct cmd *cmd, const struct cmd_args *args, struct err *e)
+{
+	const struct listing *l = listings;
+
+	while (strcmp(l->name, args->words[0]) != 0) /* args_parse() has checked the choice */
+		l++;
+	if (list_check_filter(l, cmd, args, "--class", l->takes_class, e) < 0 ||
+		list_check_filter(l, cmd, args, "--vm", l->takes_vm, e) < 0 ||
+		list_check_filter(l, cmd, args, "--free", l->takes_free, e) < 0)
+		return -1;
+	if (call_daemon(cli, l->method, cmd, args, false, e) < 0)
+		return -1;
+	return out_list(cli, &l->view, e);
+}
+
+extern const struct cmd cmd_list;
+const struct cmd cmd_list = {
+	.name = "list",
+	.summary = "Lists devices, IOMMU groups, attachments, virtual machines or jobs.",
+	.words = {{"WHAT", .choices = "devices|groups|attachments|vms|jobs"}},
+	.options =
+		{
+			{"--class", "class", CMD_TEXT, "CLASS",
+				.help = "devices of this class: block, net, pci, ..."},
+			{"--vm", "vm", CMD_TEXT, "VM", .help = "what this virtual machine has"},
+			{"--free", "free", CMD_FLAG, .help = "devices that nobody uses"},
+		},
+	.run = list_run,
+};

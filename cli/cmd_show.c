@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/out.h"
+#include "lib/cleanup.h"
+
+/* The reply says what kind of thing it is, and has it under that name. */
+static int show_run(
+	struct cli *cli, const struct cmd *cmd, const struct cmd_args *args, struct err *e)
+{
+	auto_json struct json *reply = NULL;
+	const char *kind;
+
+	if (call_daemon(cli, "Show", cmd, args, false, e) < 0)
+		return -1;
+	if (out_is_json(cli)) {
+		out_raw(cli);
+		return 0;
+	}
+	reply = out_parse(cli, e);
+	if (!reply)
+		return -1;
+	kind = json_member_str(reply, "kind");
+	if (!kind)
+		return err_set(e, ERR_FAILED, "REPLY", "the daemon's answer has no kind");
+	return out_object(cli, kind, e);
+}
+
+extern const struct cmd cmd_show;
+const struct cmd cmd_show = {
+	.name = "show",
+	.summary = "Shows everything about one thing, found by any of its names.",
+	.words = {{"NAME", "name"}},
+	.run = show_run,
+};

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/out.h"
+#include "lib/cleanup.h"
+
+static void watch_print_member(const struct json *event, const char *key, char after)
+{
+	auto_free char *text = out_text(json_member(event, key));
+
+	printf("%s%c", text ? text : "?", after);
+}
+
+/* "watching" is for programs: people see that nothing has happened yet. */
+static int watch_print(const struct cli *cli, struct err *e)
+{
+	char gap = cli->form == OUT_PLAIN ? '\t' : ' ';
+	auto_json struct json *event = NULL;
+	const char *what;
+
+	if (out_is_json(cli)) {
+		out_raw(cli);
+		return 0;
+	}
+	event = out_parse(cli, e);
+	if (!event)
+		return -1;
+	what = json_member_str(event, "event");
+	if (what && strcmp(what, "watching") == 0)
+		return 0;
+	watch_print_member(event, "time", gap);
+	watch_print_member(event, "event", gap);
+	watch_print_member(event, "kind", gap);
+	watch_print_member(event, "id", gap);
+	watch_print_member(json_member(event, "data"), "state", '\n');
+	return 0;
+}
+
+/* Every event leaves at once, whatever standard output is; the end comes from outside. */
+static int watch_run(
+	struct cli *cli, const struct cmd *cmd, const struct cmd_args *args, struct err *e)
+{
+	if (call_daemon(cli, "Watch", cmd, args, true, e) < 0)
+		return -1;
+	for (;;) {
+		if (watch_print(cli, e) < 0)
+			return -1;
+		if (fflush(stdout) == EOF)
+			return err_set(
+				e, ERR_FAILED, "OUTPUT", "standard output cannot be written");
+		if (!cli->reply.continues)
+			return 0;
+		if (call_next(cli, e) < 0)
+			return -1;
+	}
+}
+
+extern const struct cmd cmd_watch;
+const struct cmd cmd_watch = {
+	.name = "watch",
+	.summary = "Prints events as they happen, until it is ended.",
+	.run = watch_run,
+};

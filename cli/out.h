@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How replies look. A view names what a reply has for people: the member that holds it, and the
+ * columns. JSON is printed as the daemon sent it, whatever the view says. Nothing that a device or
+ * a peer is called can move the cursor: control characters are replaced.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "cli/cmd.h"
+
+#define OUT_MAX_COLUMNS 8
+
+struct out_column {
+	const char *title; /* NULL: no more columns */
+	const char *key;
+};
+
+struct out_view {
+	const char *member; /* of the parameters: an array of objects */
+	struct out_column columns[OUT_MAX_COLUMNS + 1];
+};
+
+/* The list in cli->reply, in the form that was asked for. 0 or -1. */
+int out_list(const struct cli *cli, const struct out_view *view, struct err *e);
+
+/* One object: member `member` of the reply, all that it has. 0 or -1. */
+int out_object(const struct cli *cli, const char *member, struct err *e);
+
+/* The reply as it came, as one line: what json and jsonl mean for a reply that is one thing. */
+void out_raw(const struct cli *cli);
+bool out_is_json(const struct cli *cli);
+
+/* The reply's parameters, parsed; NULL with e set. */
+struct json *out_parse(const struct cli *cli, struct err *e);
+
+/* A value as text: lists with commas, null as "-". The caller frees it; NULL without memory. */
+char *out_text(const struct json *v);
+
+/* Prints to `f` with control characters replaced. */
+void out_safe(FILE *f, const char *text);
+
+/* An error for people on standard error, and with -o json or jsonl as a document on standard
+ * output. */
+void out_error(const struct cli *cli, const struct err *e);
