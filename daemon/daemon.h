@@ -9,6 +9,7 @@
 
 struct conf;
 struct events;
+struct inventory;
 struct jobs;
 struct server;
 
@@ -18,5 +19,6 @@ struct daemon {
 	int keeper_fd; /* socket to iovd-keeper, -1: none, and no attachments then */
 	struct events *events;
 	struct jobs *jobs;
+	struct inventory *inventory;
 	struct server *server;
 };

@@ -16,6 +16,11 @@ const struct method dispatch_methods[] = {
 	{SERVICE("GetInterfaceDescription"), ROLE_READ, LOCK_NONE,
 		.params = &do_get_interface_params, .run = do_get_interface},
 
+	{MANAGER("ListDevices"), ROLE_READ, LOCK_NONE, .params = &do_list_devices_params,
+		.run = do_list_devices},
+	{MANAGER("ListGroups"), ROLE_READ, LOCK_NONE, .run = do_list_groups},
+	{MANAGER("Show"), ROLE_READ, LOCK_NONE, .params = &do_show_params, .run = do_show},
+
 	{MANAGER("ListJobs"), ROLE_READ, LOCK_NONE, .run = do_list_jobs},
 	{MANAGER("ShowJob"), ROLE_READ, LOCK_NONE, .params = &do_show_job_params,
 		.run = do_show_job},

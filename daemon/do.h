@@ -14,6 +14,13 @@ void do_get_info(struct request *rq, const void *args);
 void do_get_interface(struct request *rq, const void *args);
 extern const struct json_params do_get_interface_params;
 
+/* do_inventory.c, do_show.c: devices and groups, and anything by its name */
+void do_list_devices(struct request *rq, const void *args);
+void do_list_groups(struct request *rq, const void *args);
+void do_show(struct request *rq, const void *args);
+extern const struct json_params do_list_devices_params;
+extern const struct json_params do_show_params;
+
 /* do_job.c: jobs and events */
 void do_list_jobs(struct request *rq, const void *args);
 void do_show_job(struct request *rq, const void *args);

@@ -24,6 +24,7 @@
 #include "daemon/conf.h"
 #include "daemon/daemon.h"
 #include "daemon/events.h"
+#include "daemon/inventory.h"
 #include "daemon/jobs.h"
 #include "daemon/loop.h"
 #include "daemon/notify.h"
@@ -185,6 +186,24 @@ static int main_prepare(struct process *p, struct err *e)
 	return main_lock(p, e);
 }
 
+static void main_tell(void *arg, const char *event, const char *id, const char *json, size_t len)
+{
+	const struct process *p = arg;
+
+	events_emit(p->daemon.events, event, "device", id, json, len);
+}
+
+static int main_take_inventory(struct process *p, struct err *e)
+{
+	struct daemon *d = &p->daemon;
+	const char *sysroot = p->conf.sysroot[0] ? p->conf.sysroot : "/";
+
+	if (inventory_new(sysroot, d->loop, &d->inventory, e) < 0)
+		return -1;
+	inventory_set_listener(d->inventory, main_tell, p);
+	return 0;
+}
+
 static int main_start(struct process *p, struct err *e)
 {
 	struct daemon *d = &p->daemon;
@@ -202,7 +221,7 @@ static int main_start(struct process *p, struct err *e)
 	if (!d->events)
 		return -1;
 	d->jobs = jobs_new(d->loop, d->events, e);
-	if (!d->jobs)
+	if (!d->jobs || main_take_inventory(p, e) < 0)
 		return -1;
 	return main_open_socket(p, e);
 }
@@ -215,6 +234,7 @@ static void main_end(struct process *p)
 	server_free(d->server);
 	if (p->made_socket)
 		unlink(p->socket_path);
+	inventory_free(d->inventory);
 	jobs_free(d->jobs);
 	events_free(d->events);
 	if (d->loop) {

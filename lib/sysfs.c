@@ -3,8 +3,9 @@
  * Theory of operation. Every name is opened by openat2() from the descriptor of the root with
  * RESOLVE_IN_ROOT: absolute links and ".." then mean the root we were given, so that a recorded
  * tree (which may come from anybody) cannot make us read the machine we run on. /proc's magic
- * links are not followed either. A name is first opened with O_PATH, which has no effect on a
- * device or a FIFO, and read only if it is a regular file.
+ * links are not followed either. In a recorded tree a name is first opened with O_PATH, which has
+ * no effect on a device or a FIFO, and read only if it is a regular file; the kernel's own /sys and
+ * /proc hold nothing else.
  */
 #include "lib/sysfs.h"
 
@@ -120,44 +121,54 @@ static int attr_path(const struct sysfs_dir *d, const char *attr, char *path, si
 	return len > 0 && (size_t)len < size ? 0 : -ENAMETOOLONG;
 }
 
+static int check_regular(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	return S_ISREG(st.st_mode) ? 0 : -EINVAL;
+}
+
 /* Opens a regular file for reading. */
 static int file_open(const struct sysroot *root, const char *path)
 {
-	auto_close int at = in_root_open(root, path, O_PATH);
+	int how = root->live ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH;
+	auto_close int at = in_root_open(root, path, how);
 	char again[32];
-	struct stat st;
-	int fd;
+	int fd, rc;
 
 	if (at < 0)
 		return at;
-	if (fstat(at, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	rc = check_regular(at);
+	if (rc < 0)
+		return rc;
+	if (root->live)
+		return steal_fd(&at);
 	snprintf(again, sizeof(again), "/proc/self/fd/%d", at);
 	fd = open(again, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-/* Reads to the end, at most `size` bytes: the length, or -EFBIG. */
-static ssize_t read_to_end(int fd, char *data, size_t size)
+/*
+ * Reads an attribute, at most `size` bytes: the length, or -EFBIG. The kernel gives all of one in
+ * one read (and so does a file of a tree): less than was asked for is all there is.
+ */
+static ssize_t read_attr(int fd, char *data, size_t size)
 {
-	size_t len = 0;
 	char extra;
+	ssize_t n;
 
-	for (;;) {
-		ssize_t n = len < size ? read(fd, data + len, size - len) : read(fd, &extra, 1);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return (ssize_t)len;
-		if (len == size)
-			return -EFBIG;
-		len += (size_t)n;
-	}
+	do {
+		n = read(fd, data, size);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n == size && read(fd, &extra, 1) > 0)
+		return -EFBIG;
+	return n;
 }
 
 ssize_t sysfs_read_raw(const struct sysfs_dir *d, const char *attr, void *data, size_t size)
@@ -166,7 +177,7 @@ ssize_t sysfs_read_raw(const struct sysfs_dir *d, const char *attr, void *data, 
 	int rc = attr_path(d, attr, path, sizeof(path));
 	auto_close int fd = rc < 0 ? rc : file_open(d->root, path);
 
-	return fd < 0 ? fd : read_to_end(fd, data, size);
+	return fd < 0 ? fd : read_attr(fd, data, size);
 }
 
 static void text_strip(char *text)

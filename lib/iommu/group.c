@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "lib/iommu/group.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GROUPS "sys/kernel/iommu_groups"
+
+int iommu_group_list(const struct sysroot *root, struct name_list *ids)
+{
+	struct sysfs_dir dir;
+
+	sysfs_dir_init(&dir, root, GROUPS);
+	return sysfs_list(&dir, ids);
+}
+
+/*
+ * The kernel's own rule for handing a group over: no member's driver may do DMA for the host.
+ * These leave that to others (driver_managed_dma), and so does having no driver.
+ */
+static bool driver_blocks(const char *driver)
+{
+	return driver[0] && !strstr(driver, "vfio") && strcmp(driver, "pci-stub") != 0 &&
+	       strcmp(driver, "pcieport") != 0;
+}
+
+static int read_members(struct iommu_group *group, const struct sysfs_dir *dir)
+{
+	auto_names struct name_list names = {0};
+	struct sysfs_dir devices;
+	int rc;
+
+	sysfs_dir_init(&devices, dir->root, "%s/devices", dir->path);
+	rc = sysfs_list(&devices, &names);
+	if (rc < 0 || names.count == 0)
+		return rc;
+	group->members = calloc(names.count, sizeof(*group->members));
+	if (!group->members)
+		return -ENOMEM;
+	for (size_t i = 0; i < names.count; i++) {
+		struct iommu_member *m = &group->members[group->member_count];
+		char link[SYSFS_PATH_MAX];
+
+		if (!str_copy(m->id, sizeof(m->id), names.names[i]))
+			continue;
+		text_clean(m->id);
+		group->member_count++;
+		snprintf(link, sizeof(link), "%s/driver", names.names[i]);
+		sysfs_read_link_name(&devices, link, m->driver, sizeof(m->driver));
+		m->blocks = driver_blocks(m->driver);
+		snprintf(link, sizeof(link), "%s/iommu", names.names[i]);
+		if (!group->iommu[0])
+			sysfs_read_link_name(&devices, link, group->iommu, sizeof(group->iommu));
+	}
+	return 0;
+}
+
+int iommu_group_read(
+	const struct sysroot *root, const char *id, struct iommu_group *group, struct err *e)
+{
+	char text[16384];
+	struct sysfs_dir dir;
+	uint64_t number;
+	ssize_t len;
+	int rc;
+
+	*group = (struct iommu_group){0};
+	sysfs_dir_init(&dir, root, GROUPS "/%s", id);
+	if (parse_u64(id, INT32_MAX, &number) < 0 || !sysfs_exists(&dir, "devices"))
+		return err_set(e, ERR_NOT_FOUND, "NO-SUCH", "there is no IOMMU group %s", id);
+	group->id = (uint32_t)number;
+	sysfs_read_text(&dir, "type", group->type, sizeof(group->type));
+	len = sysfs_read_raw(&dir, "reserved_regions", text, sizeof(text) - 1);
+	if (len >= 0) {
+		text[len] = '\0';
+		group->region_count = iommu_parse_regions(text, group->regions, IOMMU_MAX_REGIONS);
+	}
+	rc = read_members(group, &dir);
+	if (rc < 0) {
+		iommu_group_release(group);
+		return err_sys(e, -rc, "list the devices of IOMMU group %s", id);
+	}
+	return 0;
+}
+
+void iommu_group_release(struct iommu_group *group)
+{
+	free(group->members);
+	group->members = NULL;
+	group->member_count = 0;
+}
+
+bool iommu_group_is_viable(const struct iommu_group *group)
+{
+	for (size_t i = 0; i < group->member_count; i++)
+		if (group->members[i].blocks)
+			return false;
+	return true;
+}
+
+size_t iommu_parse_regions(char *text, struct iommu_region *regions, size_t max)
+{
+	size_t count = 0;
+	char *lines, *words;
+
+	for (char *line = strtok_r(text, "\n", &lines); line && count < max;
+		line = strtok_r(NULL, "\n", &lines)) {
+		struct iommu_region *r = &regions[count];
+		const char *start = strtok_r(line, " ", &words);
+		const char *end = strtok_r(NULL, " ", &words);
+		const char *type = strtok_r(NULL, " ", &words);
+
+		if (!type || parse_u64(start, UINT64_MAX, &r->start) < 0 ||
+			parse_u64(end, UINT64_MAX, &r->end) < 0 || r->start > r->end ||
+			!str_copy(r->type, sizeof(r->type), type))
+			continue;
+		text_clean(r->type);
+		count++;
+	}
+	return count;
+}
