@@ -161,7 +161,7 @@ static void spread_all(struct inventory *inv)
 		node_digest(inv->nodes[i], inv->blind);
 }
 
-void host_use_update(struct inventory *inv)
+static void find_out(struct inventory *inv)
 {
 	struct host_claim *old = inv->claims;
 	size_t old_count = inv->claim_count, old_room = inv->claim_room;
@@ -184,6 +184,12 @@ void host_use_update(struct inventory *inv)
 	spread_all(inv);
 	host_claims_free(old, old_count);
 	inv->claims_digest = digest_claims(inv);
+}
+
+void host_use_update(struct inventory *inv)
+{
+	find_out(inv);
+	inv_news_tell(inv);
 }
 
 static void drop_uses(struct inventory *inv, const struct inv_node *gone)

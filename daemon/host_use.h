@@ -42,7 +42,7 @@ struct host_use {
 	const struct inv_node *via; /* NULL: its own */
 };
 
-/* Brings the uses of all devices up to date. */
+/* Brings the uses of all devices up to date, and tells the watchers what changed before that. */
 void host_use_update(struct inventory *inv);
 
 /* Forgets all of them / those that have to do with a node that is about to go. */

@@ -2,10 +2,10 @@
 /*
  * Theory of operation. The model is an array of nodes in the order of class and name, each with the
  * facts of one device. It is read whole at start. On the live host the kernel's messages then name
- * one device each: that device is read again at once and the watchers told if anything is
- * different; its relatives (whose facts change with it, without a message of their own) are marked
- * stale and read a moment later, or by the next request if that comes first, so that a burst of
- * messages reads a common relative once. Lost messages mean that everything is read again.
+ * one device each: that device is read again; its relatives (whose facts change with it, without a
+ * message of their own) are marked stale. When there are no more messages to read, the stale ones
+ * are read, once each however long the burst was, and the watchers are told what is different. Lost
+ * messages mean that everything is read again.
  *
  * Edges between nodes are names in the facts. They are turned into pointers when somebody asks
  * (inv_settle()) and the model has changed since.
@@ -19,8 +19,6 @@
 #include "daemon/inventory_model.h"
 #include "lib/log.h"
 #include "lib/netlink.h"
-
-#define SETTLE_MS 50 /* relatives wait this long for the end of a burst */
 
 /* --- the array of nodes ----------------------------------------------------------------------- */
 
@@ -115,22 +113,7 @@ void inv_remove(struct inventory *inv, struct inv_node *node)
 	node_free(node);
 }
 
-/* --- telling the watchers --------------------------------------------------------------------- */
-
-static void tell(struct inventory *inv, const char *event, struct inv_node *node)
-{
-	struct json_out o;
-	auto_free char *text = NULL;
-	size_t len;
-
-	if (!inv->tell)
-		return;
-	json_out_init(&o);
-	inv_put_json(inv, node, &o, NULL, false);
-	text = json_out_finish(&o, &len);
-	if (text)
-		inv->tell(inv->tell_arg, event, node->dev->id, text, len);
-}
+/* --- bringing it up to date ------------------------------------------------------------------- */
 
 static char *facts_text(const struct inventory *inv, const struct inv_node *node)
 {
@@ -169,10 +152,8 @@ static void node_replace(struct inventory *inv, struct inv_node *node, struct de
 	inv->generation++;
 	free(node->json);
 	node->json = NULL;
-	tell(inv, "changed", node);
+	inv_news_add(inv, NEWS_CHANGED, node);
 }
-
-/* --- bringing it up to date ------------------------------------------------------------------- */
 
 static void node_drop(struct inventory *inv, enum device_class class, const char *id)
 {
@@ -180,7 +161,7 @@ static void node_drop(struct inventory *inv, enum device_class class, const char
 
 	if (!node)
 		return;
-	tell(inv, "removed", node);
+	inv_news_add(inv, NEWS_REMOVED, node);
 	inv_remove(inv, node);
 }
 
@@ -207,7 +188,7 @@ struct inv_node *inv_update(struct inventory *inv, enum device_class class, cons
 		device_free(dev);
 		return NULL;
 	}
-	tell(inv, "added", node);
+	inv_news_add(inv, NEWS_ADDED, node);
 	return node;
 }
 
@@ -310,12 +291,6 @@ void inv_settle(struct inventory *inv)
 
 /* --- what the kernel tells -------------------------------------------------------------------- */
 
-static void settle_soon(struct inventory *inv)
-{
-	if (!inv->settle_pending && !inv->rescan_pending)
-		inv->ops->set_timer(inv->settle_timer, SETTLE_MS);
-}
-
 static void mark_relatives(struct inventory *inv, const struct device *d)
 {
 	for (size_t i = 0; i < d->lower_count; i++) {
@@ -323,7 +298,6 @@ static void mark_relatives(struct inventory *inv, const struct device *d)
 
 		if (!lower || (lower->dev->class == DEVICE_PCI && lower->dev->pci.is_bridge))
 			continue;
-		settle_soon(inv);
 		inv->settle_pending = lower->stale = true;
 	}
 }
@@ -364,25 +338,22 @@ static void on_overrun(void *arg)
 	struct inventory *inv = arg;
 
 	log_warning("inventory: the kernel's messages came too fast: reading everything again");
-	settle_soon(inv);
 	inv->rescan_pending = true;
 }
 
-static void on_settle(void *arg, unsigned int events)
+static void on_done(void *arg)
 {
-	(void)events;
-	inv_settle(arg);
+	host_use_update(arg);
 }
 
 static int follow(struct inventory *inv, struct watch_loop *loop, struct err *e)
 {
-	const struct netlink_handler handler = {
-		.on_uevent = on_uevent, .on_link = on_link, .on_overrun = on_overrun, .arg = inv};
+	const struct netlink_handler handler = {.on_uevent = on_uevent,
+		.on_link = on_link,
+		.on_overrun = on_overrun,
+		.on_done = on_done,
+		.arg = inv};
 
-	inv->ops = loop->ops;
-	inv->settle_timer = inv->ops->add_timer(loop, SETTLE_MS, on_settle, inv, e);
-	if (!inv->settle_timer)
-		return -1;
 	inv->monitor = netlink_monitor_new(loop, &handler, e);
 	return inv->monitor ? 0 : -1;
 }
@@ -416,11 +387,11 @@ void inventory_free(struct inventory *inv)
 	if (!inv)
 		return;
 	netlink_monitor_free(inv->monitor);
-	if (inv->settle_timer)
-		inv->ops->remove(inv->settle_timer);
 	host_use_release(inv);
 	for (size_t i = 0; i < inv->node_count; i++)
 		node_free(inv->nodes[i]);
+	inv->tell = NULL;
+	free(inv->news);
 	free(inv->nodes);
 	free(inv->stack);
 	pci_names_close(inv->names);

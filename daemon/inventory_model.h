@@ -25,6 +25,17 @@ struct inv_node {
 	size_t json_len;
 };
 
+enum inv_event { NEWS_ADDED, NEWS_CHANGED, NEWS_REMOVED };
+
+/* A change that the watchers have not been told of yet. */
+struct inv_news {
+	enum inv_event event;
+	enum device_class class;
+	char *id;
+	char *json; /* of a device that is gone, as it was; else NULL */
+	size_t len;
+};
+
 struct inventory {
 	struct sysroot *root;
 	struct pci_names *names;
@@ -46,16 +57,17 @@ struct inventory {
 	inventory_attachments_fn *attachments;
 	void *attachments_arg;
 
-	const struct watch_ops *ops;
+	struct inv_news *news;
+	size_t news_count, news_room;
+
 	struct netlink_monitor *monitor;
-	struct watch *settle_timer;
 	bool settle_pending, rescan_pending;
 };
 
 struct inv_node *inv_find(struct inventory *inv, enum device_class class, const char *id);
 
 /*
- * Reads the device again: adds, replaces or drops its node, and tells the watchers if anything is
+ * Reads the device again: adds, replaces or drops its node, which is news if anything is
  * different. NULL if there is no such device (now).
  */
 struct inv_node *inv_update(struct inventory *inv, enum device_class class, const char *id);
@@ -64,6 +76,10 @@ void inv_remove(struct inventory *inv, struct inv_node *node);
 
 /* A node for an image file that exists; NULL with e set. */
 struct inv_node *inv_add_file(struct inventory *inv, const char *path, struct err *e);
+
+/* Notes a change / tells the watchers all that was noted. */
+void inv_news_add(struct inventory *inv, enum inv_event event, const struct inv_node *node);
+void inv_news_tell(struct inventory *inv);
 
 /* Does what uevents left to do later, and makes the edges those of this generation. */
 void inv_settle(struct inventory *inv);

@@ -60,10 +60,17 @@ void fingerprint_add(struct fingerprint *f, const char *text)
 	} while (*s++);
 }
 
+/* The last bytes have been multiplied but a few times: stirred once more, all digits depend on
+ * them. */
 void fingerprint_text(const struct fingerprint *f, char text[static 33])
 {
-	snprintf(text, 33, "%016llx%016llx", (unsigned long long)(f->hash >> 64),
-		(unsigned long long)f->hash);
+	unsigned __int128 hash = f->hash;
+
+	for (int i = 0; i < 3; i++)
+		hash = (hash ^ hash >> 61) * (fnv_basis | 1);
+	hash ^= hash >> 61;
+	snprintf(text, 33, "%016llx%016llx", (unsigned long long)(hash >> 64),
+		(unsigned long long)hash);
 }
 
 /* --- what the readers share ------------------------------------------------------------------- */

@@ -24,7 +24,7 @@
 #define UEVENT_GROUP_KERNEL 1 /* udev's repeats are in group 2 */
 #define RECEIVE_BYTES       (16 << 20)
 #define UEVENT_BYTES        16384 /* the kernel's are at most 2 KiB of text */
-#define MESSAGES_AT_ONCE    1024  /* then the loop's other work has its turn */
+#define MESSAGES_AT_ONCE    256   /* then the loop's other work has its turn */
 
 struct netlink_monitor {
 	struct netlink_handler handler;
@@ -67,6 +67,8 @@ static void on_uevents(void *arg, unsigned int events)
 	(void)events;
 	while (count < MESSAGES_AT_ONCE && receive_uevent(m))
 		count++;
+	if (count)
+		m->handler.on_done(m->handler.arg);
 }
 
 static int on_link_message(struct nl_msg *msg, void *arg)
@@ -99,6 +101,7 @@ static void on_links(void *arg, unsigned int events)
 	} while (rc >= 0 && ++count < MESSAGES_AT_ONCE);
 	if (rc == -NLE_NOMEM)
 		m->handler.on_overrun(m->handler.arg);
+	m->handler.on_done(m->handler.arg);
 }
 
 static int set_up(struct nl_sock *sock, int protocol, struct err *e)

@@ -17,6 +17,8 @@ struct netlink_handler {
 	void (*on_link)(void *arg, const char *interface);
 	/* Messages were lost: everything may have changed. */
 	void (*on_overrun)(void *arg);
+	/* After any of these, when there is nothing more to read for now. */
+	void (*on_done)(void *arg);
 	void *arg;
 };
 
