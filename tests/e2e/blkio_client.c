@@ -25,12 +25,14 @@
  */
 #include <blkio.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MAX_QUEUES 16
 #define MAX_DEPTH  256
@@ -40,6 +42,7 @@ enum op { OP_READ, OP_WRITE, OP_ZERO, OP_DISCARD };
 
 struct options {
 	const char *job;
+	const char *out;
 	enum wait_mode wait;
 	uint64_t depth, size, bs, queues, queue_size, seed, seconds;
 	uint64_t readonly, keep, write;
@@ -64,6 +67,7 @@ struct client {
 	uint64_t blocks;
 	uint64_t stride;
 	uint64_t done;
+	int out_fd;
 };
 
 /* What a job does with each block; `check` looks at the data of a read. */
@@ -139,6 +143,12 @@ static bool zero_check(const struct client *c, const struct slot *s)
 		if (words[i])
 			return false;
 	return true;
+}
+
+/* Not a check at all, but what to do with the data of a read that is wanted elsewhere. */
+static bool dump_block(const struct client *c, const struct slot *s)
+{
+	return pwrite(c->out_fd, s->buf, c->opt.bs, s->block * c->opt.bs) == (ssize_t)c->opt.bs;
 }
 
 /* The n-th block of the walk. The stride has no factor in common with the number of blocks, so the
@@ -265,6 +275,18 @@ static void verify(struct client *c)
 	flush(c);
 }
 
+static void dump(struct client *c)
+{
+	if (!c->opt.out)
+		die("job=dump needs out=PATH");
+	c->out_fd = open(c->opt.out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (c->out_fd < 0)
+		die("%s: %s", c->opt.out, strerror(errno));
+	run(c, &(struct job){
+		       .name = "dump", .op = OP_READ, .check = dump_block, .count = c->blocks});
+	close(c->out_fd);
+}
+
 static void load(struct client *c)
 {
 	run(c, &(struct job){.name = "load",
@@ -379,6 +401,8 @@ static void parse(struct options *o, int argc, char **argv)
 		*value++ = '\0';
 		if (!strcmp(argv[i], "job"))
 			o->job = value;
+		else if (!strcmp(argv[i], "out"))
+			o->out = value;
 		else if (!strcmp(argv[i], "wait"))
 			o->wait = parse_wait(value);
 		else
@@ -403,6 +427,8 @@ int main(int argc, char **argv)
 	begin = now_ns();
 	if (!strcmp(c.opt.job, "verify"))
 		verify(&c);
+	else if (!strcmp(c.opt.job, "dump"))
+		dump(&c);
 	else if (!strcmp(c.opt.job, "load"))
 		load(&c);
 	else

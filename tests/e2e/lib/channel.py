@@ -23,17 +23,17 @@ class Channel:
         self._describe = describe
         self._pending = b""
         self._replies = {}
+        self._scripts = {}
         self._serial = 0
         self.boots = 0
 
     def _line(self, line):
-        words = line.split(" ")
+        words = line.split()
         if line == "ready":
             self.boots += 1
-        elif len(words) == 3 and words[0].isdigit():
-            self._replies[int(words[0])] = Result(
-                int(words[1]), base64.b64decode(words[2]).decode(errors="replace")
-            )
+        elif len(words) in (2, 3) and words[0].isdigit():
+            output = base64.b64decode("".join(words[2:])).decode(errors="replace")
+            self._replies[int(words[0])] = Result(int(words[1]), output)
 
     def pump(self, seconds):
         """Takes in what arrives within that time, at most one read; True when something did."""
@@ -59,9 +59,15 @@ class Channel:
         """Waits until init has come up for the given time."""
         self._wait(lambda: self.boots >= boots, seconds, f"boot {boots} of the guest")
 
+    def adopt(self, other):
+        """Continues another channel's conversation: the guest moved here, its commands go on."""
+        self._replies, self._scripts = other._replies, other._scripts
+        self._serial, self.boots = other._serial, other.boots
+
     def start(self, script):
         """Sends a script; the number to ask for its result by."""
         self._serial += 1
+        self._scripts[self._serial] = script
         self._sock.sendall(b"%d %s\n" % (self._serial, base64.b64encode(script.encode())))
         return self._serial
 
@@ -69,7 +75,11 @@ class Channel:
         """Whether the result is there already."""
         return number in self._replies
 
-    def result(self, number, seconds, what):
+    def result(self, number, seconds):
         """Waits for the result of a started script."""
+        what = f"in the guest: {self._scripts[number].strip()}"
         self._wait(lambda: number in self._replies, seconds, what)
         return self._replies.pop(number)
+
+    def script(self, number):
+        return self._scripts[number].strip()

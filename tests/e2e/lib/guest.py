@@ -75,8 +75,7 @@ class Guest:
 
     def __exit__(self, *_):
         self._sock.close()
-        self._process.kill()
-        self._process.wait()
+        self._process.kill_all()
 
     @property
     def pid(self):
@@ -92,6 +91,10 @@ class Guest:
         """Waits until init serves commands, for the given time since the guest was started."""
         self._channel.wait_ready(boots, seconds)
 
+    def adopt(self, source):
+        """This is where the guest of `source` runs now."""
+        self._channel.adopt(source._channel)
+
     def start(self, script):
         """Starts a script in the guest; a number for result()."""
         return self._channel.start(script)
@@ -105,9 +108,10 @@ class Guest:
 
     def result(self, number, seconds=60, check=True):
         """The result of a started script; a status other than 0 fails unless check is off."""
-        result = self._channel.result(number, seconds, "a command in the guest")
+        result = self._channel.result(number, seconds)
         if check and result.status:
-            raise Failed(f"command in the guest: status {result.status}: {result.output[-1500:]}")
+            script = self._channel.script(number)
+            raise Failed(f"in the guest: {script}: status {result.status}: {result.output[-1500:]}")
         return result
 
     def run(self, script, seconds=60, check=True):
@@ -179,8 +183,7 @@ class Qemu(Guest):
             if not incoming:
                 self.wait_boot()
         except BaseException:
-            process.kill()
-            process.wait()
+            process.kill_all()
             raise
 
     def __exit__(self, *error):
@@ -239,6 +242,5 @@ class Uml(Guest):
         try:
             self.wait_boot()
         except BaseException:
-            process.kill()
-            process.wait()
+            process.kill_all()
             raise

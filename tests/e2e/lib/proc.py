@@ -67,7 +67,7 @@ def _die_with_parent():
 
 
 class Process:
-    """A child with its output in a file; a context manager that ends it."""
+    """A child, in a process group of its own, with its output in a file; a context manager."""
 
     def __init__(self, argv, log, pass_fds=(), cwd=None, env=None):
         self.log = pathlib.Path(log)
@@ -81,6 +81,7 @@ class Process:
                 cwd=cwd,
                 env=env,
                 pass_fds=pass_fds,
+                process_group=0,
                 preexec_fn=_die_with_parent,
             )
         self.pid = self._child.pid
@@ -96,6 +97,12 @@ class Process:
 
     def kill(self, signum=signal.SIGKILL):
         self._child.send_signal(signum)
+
+    def kill_all(self):
+        """Ends it and what it started (User-Mode Linux has helpers, which hold its sockets)."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._child.wait()
 
     def wait(self, seconds=20):
         """Waits for the end; the exit status."""

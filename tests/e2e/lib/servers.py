@@ -11,7 +11,7 @@ import pathlib
 import signal
 
 from . import proc
-from .proc import Failed, Process, Skipped, until
+from .proc import Failed, Process, until
 
 
 def program(name):
@@ -21,7 +21,7 @@ def program(name):
         raise Failed("IOVD_BUILD is not set: it names the directory with the built programs")
     path = pathlib.Path(build).absolute() / name
     if not path.exists():
-        raise Skipped(f"{name} is not built in {build}")
+        raise Failed(f"{name} is not built in {build}")
     return path
 
 
@@ -108,3 +108,14 @@ class Qsd(Server):
             scratch / f"{tag}.log",
             cpu,
         )
+
+
+def alone(image, scratch, tag="server", cpu=None, **options):
+    """The server that a test of a single server is about: our worker.
+
+    IOVD_TEST_SERVER=qsd runs the same test on the peer, to tell whose fault a failure is.
+    """
+    if os.environ.get("IOVD_TEST_SERVER") != "qsd":
+        return Worker(image, scratch, tag, cpu, **options)
+    direct = options.pop("cache", None) == "none"
+    return Qsd(image, scratch, tag, cpu, direct=direct, **options)
