@@ -152,6 +152,16 @@ struct inflight_queue *inflight_queue_get(struct inflight *inflight, uint16_t in
 	return index < inflight->queue_count ? &inflight->queues[index] : NULL;
 }
 
+void inflight_queue_reset(struct inflight_queue *iq)
+{
+	/* At the same place in both formats. */
+	static_assert(offsetof(struct inflight_split, version) ==
+			      offsetof(struct inflight_packed, version),
+		"both formats have their version where the other one has it");
+
+	shared_store16(&iq->split->version, 0);
+}
+
 /* The one copy that is checked and believed. The caller's to free; NULL with `e` set. */
 void *inflight_copy_region(const struct inflight_queue *iq, struct err *e)
 {

@@ -31,3 +31,10 @@ void *inflight_base(struct inflight *inflight, size_t *len);
 
 /* Ring `index`'s part, or NULL when the region has fewer rings. Valid until inflight_close(). */
 struct inflight_queue *inflight_queue_get(struct inflight *inflight, uint16_t index);
+
+/*
+ * Makes the part of a ring that does not run fresh: what it knew of the ring's position and of
+ * requests in flight is gone, and the next virtq_start() goes by its base. For a region of our own,
+ * when the VMM starts a ring anew; one that the VMM keeps is renewed by the VMM.
+ */
+void inflight_queue_reset(struct inflight_queue *iq);

@@ -53,8 +53,8 @@
  * The place to fetch from is u + the sum of `num` over all that is in flight: descriptors are used
  * in the order of the ring's slots, whatever the order of the requests.
  *
- * The recovery's own stores (clear marks in the free list, F, U) can be cut as well: forward they
- * are 11 to 13 again. Backward, U = u|u comes first, which leaves the picture at 8; then F.
+ * The recovery's own stores (marks in the free list, F, U) can be cut as well: forward they are 11
+ * to 13 again; backward, F = f|f with U = u'|u still asks the ring, and gets the same answer.
  */
 #include "lib/backends/inflight_priv.h"
 
@@ -170,23 +170,18 @@ static int collect_packed(const struct inflight_queue *iq, const struct inflight
 	return 0;
 }
 
-/* In the order that the recovery's own interruption asks for. */
-static void store_decision(struct inflight_queue *iq, const struct inflight_packed *before,
-	const struct inflight_packed *after)
+static void store_decision(struct inflight_queue *iq, const struct inflight_packed *copy)
 {
-	struct inflight_position used = {after->used.idx, after->used.wrap};
-	bool back = before->free.head != after->free.head;
+	struct inflight_position used = {copy->used.idx, copy->used.wrap};
 
-	if (back)
-		inflight_packed_set_used(iq, used, used);
-	inflight_packed_set_free(iq, after->free.head, after->free.head);
+	inflight_packed_set_free(iq, copy->free.head, copy->free.head);
 	inflight_packed_set_used(iq, used, used);
 }
 
 static int recover_from(struct inflight_queue *iq, uint16_t size, inflight_available_fn *available,
 	void *arg, struct inflight_recovery *r, struct err *e)
 {
-	struct inflight_packed *copy = r->copy, before = {.free = copy->free, .used = copy->used};
+	struct inflight_packed *copy = r->copy;
 	auto_free uint8_t *seen = calloc(1, iq->entries);
 
 	if (!seen)
@@ -195,7 +190,7 @@ static int recover_from(struct inflight_queue *iq, uint16_t size, inflight_avail
 		collect_packed(iq, copy, size, seen, r, e) < 0 ||
 		inflight_order_replays(iq, r, e) < 0)
 		return -1;
-	store_decision(iq, &before, copy);
+	store_decision(iq, copy);
 	return 0;
 }
 

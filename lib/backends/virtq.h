@@ -46,7 +46,8 @@ struct virtq_config {
 	/*
 	 * The worker before us had this ring running: where to go on follows from the used index
 	 * and the in-flight region, not from base. (A VMM's own restart with requests in flight
-	 * is recognised without it.)
+	 * is recognised without it, and so is every restart of a packed ring: only a fresh region
+	 * goes by base.)
 	 */
 	bool takeover;
 };
@@ -89,7 +90,11 @@ struct virtq_chain *virtq_pop(struct virtq *q);
  */
 void virtq_push(struct virtq *q, struct virtq_chain *chain, uint32_t written);
 
-/* Makes what was pushed visible. True when the guest asked to be called for it. */
+/*
+ * Makes what was pushed visible. True when the guest asked to be called for it; and once after a
+ * start that was not the region's first, even with nothing pushed: the worker before us may have
+ * died between publishing and calling. So publish (and call) once after every start.
+ */
 bool virtq_publish(struct virtq *q);
 
 /* "Do not kick, I am looking" / "kick again": the latter returns true if there is work already. */

@@ -154,22 +154,21 @@ static int packed_recover(struct virtq *q, struct err *e)
 {
 	uint32_t base = q->cfg.base;
 	struct inflight_position avail = {base & 0x7fff, !!(base & WRAP_BIT)};
-	struct inflight_position start = {base >> 16 & 0x7fff, !!(base >> 16 & WRAP_BIT)};
-	struct inflight_position used = start;
+	struct inflight_position used = {base >> 16 & 0x7fff, !!(base >> 16 & WRAP_BIT)};
 
-	if (avail.idx >= q->cfg.size || start.idx >= q->cfg.size)
+	if (avail.idx >= q->cfg.size || used.idx >= q->cfg.size)
 		return err_set(e, ERR_FAILED, "VIRTQ-BASE", "base 0x%x is beyond the ring", base);
 	if (allocate(&q->packed, q->cfg.size, q->iq->entries, e) < 0 ||
 		inflight_packed_recover(q->iq, q->cfg.size, desc_available, q, &used,
 			&q->packed.free_head, q->packed.next, &q->replay, e) < 0 ||
 		claim_replays(q, e) < 0)
 		return -1;
-	if (q->replay.count || (q->cfg.takeover && !q->replay.fresh)) {
+	/*
+	 * A region that was used knows better than base: a VMM that lost its back end does not see
+	 * the used index of a packed ring, and gives the one it began with.
+	 */
+	if (!q->replay.fresh)
 		avail = advance(q, used, q->packed.desc_in_flight);
-	} else {
-		used = start;
-		inflight_packed_set_used(q->iq, used, used);
-	}
 	set_avail(q, avail);
 	set_used(q, used);
 	return 0;

@@ -57,10 +57,27 @@ void driver_open(struct driver *d, struct driver_options opt)
 		d->free[d->free_count] = (uint16_t)(opt.size - 1 - d->free_count);
 }
 
+void driver_begin_at(struct driver *d, uint16_t pos)
+{
+	if (!d->opt.packed)
+		d->avail->idx = d->used->idx = pos;
+	for (uint16_t i = 0; d->opt.packed && i < pos; i++)
+		d->desc[i].w1 = DESC_AVAIL | DESC_USED; /* used in this lap */
+	d->pos = d->used_pos = pos;
+}
+
 void driver_close(struct driver *d)
 {
 	munmap(d->host - GUEST_HALF, 2 * GUEST_HALF);
 	close(d->fd);
+}
+
+/* As SET_VRING_BASE would say with nothing in flight. */
+static uint32_t base_of(const struct driver *d)
+{
+	uint32_t packed = d->used_pos | (d->used_wrap ? 0x8000 : 0);
+
+	return d->opt.packed ? packed | packed << 16 : d->used_pos;
 }
 
 struct virtq_config driver_config(const struct driver *d)
@@ -74,7 +91,7 @@ struct virtq_config driver_config(const struct driver *d)
 		.avail_uva = GUEST_UVA + AVAIL_AT,
 		.used_uva = GUEST_UVA + USED_AT,
 		.log_gpa = GUEST_BASE + USED_AT,
-		.base = d->opt.packed ? 0x80008000 : 0,
+		.base = base_of(d),
 	};
 }
 

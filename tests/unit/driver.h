@@ -84,6 +84,9 @@ struct driver {
 void driver_open(struct driver *d, struct driver_options opt);
 void driver_close(struct driver *d);
 
+/* Before the first request: the ring's indexes are not 0 (packed: below its size). */
+void driver_begin_at(struct driver *d, uint16_t pos);
+
 /* What the VMM would say about it. */
 struct virtq_config driver_config(const struct driver *d);
 /* Adds both regions. */

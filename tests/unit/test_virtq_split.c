@@ -470,7 +470,7 @@ START_TEST(base_counts_when_nothing_is_in_flight)
 
 	/* As after a migration: indexes that are not 0, a region that is. */
 	driver_open(&d, (struct driver_options){.size = 8});
-	d.avail->idx = d.used->idx = d.pos = d.used_pos = 0xfffe;
+	driver_begin_at(&d, 0xfffe);
 	fd = inflight_memfd(&d);
 	cfg = driver_config(&d);
 	cfg.base = 0xfffe;
