@@ -49,11 +49,45 @@ void out_safe(FILE *f, const char *text)
 	fputs(copy, f);
 }
 
-static void out_write_value(FILE *f, const struct json *v)
+/* Where and how values are being written. */
+struct out_writer {
+	FILE *f;
+	bool in_full; /* with the evidence, for which a table has no room */
+	bool first;   /* of an object's members */
+};
+
+static void out_write_value(struct out_writer *w, const struct json *v);
+
+/* "mount /home via dm-3 (/proc/self/mountinfo: ...)" */
+static void out_write_member(void *arg, const char *key, const struct json *value)
+{
+	struct out_writer *w = arg;
+	bool evidence = strcmp(key, "evidence") == 0;
+
+	if (evidence && !w->in_full)
+		return;
+	fputs(w->first ? "" : " ", w->f);
+	fputs(evidence ? "(" : strcmp(key, "via") == 0 ? "via " : "", w->f);
+	out_write_value(w, value);
+	fputs(evidence ? ")" : "", w->f);
+	w->first = false;
+}
+
+static void out_write_number(FILE *f, const struct json *v)
 {
 	auto_free char *text = NULL;
 	struct json_out o;
 	size_t len;
+
+	json_out_init(&o);
+	json_out_value(&o, NULL, v);
+	text = json_out_finish(&o, &len);
+	fputs(text ? text : "?", f);
+}
+
+static void out_write_value(struct out_writer *w, const struct json *v)
+{
+	FILE *f = w->f;
 
 	switch (json_kind(v)) {
 	case JSON_NULL:
@@ -64,8 +98,10 @@ static void out_write_value(FILE *f, const struct json *v)
 		return;
 	case JSON_ARRAY:
 		for (size_t i = 0; i < json_count(v); i++) {
-			fputs(i ? "," : "", f);
-			out_write_value(f, json_item(v, i));
+			const struct json *item = json_item(v, i);
+
+			fputs(!i ? "" : json_kind(item) == JSON_OBJECT ? ", " : ",", f);
+			out_write_value(w, item);
 		}
 		fputs(json_count(v) ? "" : "-", f);
 		return;
@@ -74,28 +110,35 @@ static void out_write_value(FILE *f, const struct json *v)
 		return;
 	case JSON_INT:
 	case JSON_REAL:
+		out_write_number(f, v);
+		return;
 	case JSON_OBJECT:
-		break;
+		w->first = true;
+		json_each_member(v, out_write_member, w);
+		w->first = false;
+		return;
 	}
-	json_out_init(&o);
-	json_out_value(&o, NULL, v);
-	text = json_out_finish(&o, &len);
-	fputs(text ? text : "?", f);
+}
+
+static char *out_text_of(const struct json *v, bool in_full)
+{
+	struct out_writer w = {.in_full = in_full};
+	char *text = NULL;
+	size_t len;
+
+	w.f = open_memstream(&text, &len);
+	if (!w.f)
+		return NULL;
+	out_write_value(&w, v);
+	fclose(w.f);
+	if (text)
+		out_replace_controls(text);
+	return text;
 }
 
 char *out_text(const struct json *v)
 {
-	char *text = NULL;
-	size_t len;
-	FILE *f = open_memstream(&text, &len);
-
-	if (!f)
-		return NULL;
-	out_write_value(f, v);
-	fclose(f);
-	if (text)
-		out_replace_controls(text);
-	return text;
+	return out_text_of(v, false);
 }
 
 /* Characters, not bytes: what a column is as wide as. */
@@ -282,8 +325,9 @@ static void out_longest_key(void *arg, const char *key, const struct json *value
 {
 	unsigned int *width = arg;
 
-	(void)value;
 	*width = MAX(*width, out_width(key));
+	if (json_kind(value) == JSON_OBJECT)
+		json_each_member(value, out_longest_key, width);
 }
 
 struct out_members {
@@ -291,15 +335,29 @@ struct out_members {
 	unsigned int width;
 };
 
-static void out_member(void *arg, const char *key, const struct json *value)
+static void out_line(const struct out_members *m, const char *key, const struct json *value)
 {
-	const struct out_members *m = arg;
-	auto_free char *text = out_text(value);
+	auto_free char *text = out_text_of(value, true);
 
 	if (m->plain)
 		printf("%s\t%s\n", key, text ? text : "?");
 	else
 		printf("%-*s  %s\n", (int)m->width, key, text ? text : "?");
+}
+
+/* An object's members are lines like the others; of a list of objects each is a line. */
+static void out_member(void *arg, const char *key, const struct json *value)
+{
+	const struct out_members *m = arg;
+
+	if (json_kind(value) == JSON_OBJECT) {
+		json_each_member(value, out_member, arg);
+	} else if (json_kind(json_item(value, 0)) == JSON_OBJECT) {
+		for (size_t i = 0; i < json_count(value); i++)
+			out_line(m, i && !m->plain ? "" : key, json_item(value, i));
+	} else {
+		out_line(m, key, value);
+	}
 }
 
 int out_object(const struct cli *cli, const char *member, struct err *e)
