@@ -209,11 +209,9 @@ static void keeper_find_program(char path[PATH_MAX], const char *name, const cha
 	if (len > 0) {
 		path[len] = '\0';
 		slash = strrchr(path, '/');
-		if (slash && (size_t)(slash - path) + strlen(name) + 2 <= PATH_MAX) {
-			strcpy(slash + 1, name);
-			if (access(path, X_OK) == 0)
-				return;
-		}
+		if (slash && str_copy(slash + 1, (size_t)(path + PATH_MAX - slash - 1), name) &&
+			access(path, X_OK) == 0)
+			return;
 	}
 	snprintf(path, PATH_MAX, "%s/%s", installed, name);
 }

@@ -5,6 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifdef __clang_analyzer__
+#undef err_set
+#undef err_sys
+#undef err_wrap
+#undef err_evidence
+#undef err_fix
+#endif
+
 static const struct err_kind_info kinds[] = {
 	[ERR_NONE] = {0, "None"},
 	[ERR_FAILED] = {1, "Failed"},

@@ -65,6 +65,15 @@ int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int err_evidence(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int err_fix(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* They always return -1: an analyser that sees only the prototypes has to be told. */
+#ifdef __clang_analyzer__
+#define err_set(...)      (err_set(__VA_ARGS__), -1)
+#define err_sys(...)      (err_sys(__VA_ARGS__), -1)
+#define err_wrap(...)     (err_wrap(__VA_ARGS__), -1)
+#define err_evidence(...) (err_evidence(__VA_ARGS__), -1)
+#define err_fix(...)      (err_fix(__VA_ARGS__), -1)
+#endif
+
 /* Static facts about a kind; never NULL for a kind below ERR_KIND_COUNT. */
 const struct err_kind_info *err_kind_info(enum err_kind kind);
 

@@ -152,10 +152,11 @@ int standin_worker(int argc, char **argv)
 	page->entries = hello.ring_params.sq_entries;
 	page->generation = hello.value;
 	for (int i = 1; i < argc; i++) {
+		size_t len = strlen(page->words);
+
 		if (strncmp(argv[i], "--old-ring-fd", 13) == 0)
 			page->old_entries = hello.old_ring_params.sq_entries;
-		strncat(page->words, argv[i], sizeof(page->words) - strlen(page->words) - 2);
-		strcat(page->words, " ");
+		snprintf(page->words + len, sizeof(page->words) - len, "%s ", argv[i]);
 	}
 	worker_send(KEEPER_MSG_READY, 0, 0, -1);
 	worker_serve(page);
@@ -166,10 +167,11 @@ int standin_daemon(int argc, char **argv)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int sock = socket(AF_UNIX, SOCK_STREAM, 0);
+	const char *status = getenv(STANDIN_STATUS);
 	int fd = -1;
 
-	if (getenv(STANDIN_STATUS))
-		return atoi(getenv(STANDIN_STATUS));
+	if (status)
+		return atoi(status);
 	for (int i = 1; i < argc; i++)
 		sscanf(argv[i], "--keeper-fd=%d", &fd);
 	str_copy(addr.sun_path, sizeof(addr.sun_path), getenv(STANDIN_SOCKET));
