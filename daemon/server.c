@@ -35,6 +35,7 @@
 #include "daemon/peer.h"
 #include "lib/buf.h"
 #include "lib/cleanup.h"
+#include "lib/fdio.h"
 #include "lib/list.h"
 #include "lib/log.h"
 
@@ -421,6 +422,14 @@ static void server_accept(void *arg, unsigned int events)
 
 /* --- the server ------------------------------------------------------------------------------- */
 
+/* A service manager passes a blocking socket, on which the last accept() would wait for ever. */
+static int server_unblock(const struct server *s, struct err *e)
+{
+	int rc = fdio_set_nonblock(s->fd, true);
+
+	return rc < 0 ? err_sys(e, -rc, "prepare the control socket") : 0;
+}
+
 struct server *server_new(struct daemon *d, int listen_fd, const char *group, struct err *e)
 {
 	struct server *s = calloc(1, sizeof(*s));
@@ -436,11 +445,10 @@ struct server *server_new(struct daemon *d, int listen_fd, const char *group, st
 	list_init(&s->clients);
 	s->retry = d->loop->ops->add_timer(d->loop, 0, server_retry, s, e);
 	s->watch = d->loop->ops->add_fd(d->loop, s->fd, WATCH_READ, server_accept, s, e);
-	if (!s->watch || !s->retry) {
-		server_free(s);
-		return NULL;
-	}
-	return s;
+	if (s->watch && s->retry && server_unblock(s, e) == 0)
+		return s;
+	server_free(s);
+	return NULL;
 }
 
 void server_free(struct server *s)
