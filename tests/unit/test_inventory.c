@@ -194,6 +194,26 @@ START_TEST(file_systems_of_several_devices)
 }
 END_TEST
 
+START_TEST(recorded_virtual_machine)
+{
+	struct err e = ERR_INIT;
+
+	tree_unpack("virtual-machine");
+	ck_assert_msg(inventory_new(tree_root, NULL, &inv, &e) == 0, "%s", e.msg);
+	check_refused("vda", "HOST-USE", "/proc/self/mountinfo: 254:0 /dev/vda on / type ext4");
+	check_refused("0000:00:02.0", "HOST-USE", "/dev/vda on /");
+	check_refused("eth0", "HOST-USE", "/proc/net/route: default by eth0");
+	check_refused("00:03.0", "HOST-USE", "default by eth0");
+	check_refused("0000:00:00.0", "HOST-USE", "class: 0x060000");
+	check_allowed("0000:00:05.0");
+	check_has("vda", "\"driver\":\"virtio_blk\"");
+	check_has("vda", "\"size_bytes\":274877906944");
+	check_has("0000:00:05.0", "\"name\":\"Red Hat, Inc. Virtio 1.0 RNG\"");
+	check_has("eth0", "\"parent\":\"0000:00:03.0\"");
+	inventory_free(inv);
+}
+END_TEST
+
 START_TEST(names_that_people_paste)
 {
 	static const struct {
@@ -468,7 +488,7 @@ END_TEST
 
 UNIT_MAIN(root_on_lvm_on_md, mount_through_multipath, route_through_bridge_vlan_and_bond,
 	virtual_function_with_the_way_in, nvme_and_its_controllers, file_systems_of_several_devices,
-	names_that_people_paste, names_that_do_not_tell, broken_trees_cost_only_what_is_broken,
-	without_mounts_nothing_is_called_free, new_uses_are_seen_at_once,
-	attached_devices_are_taken, a_partition_is_taken_with_its_disk,
+	recorded_virtual_machine, names_that_people_paste, names_that_do_not_tell,
+	broken_trees_cost_only_what_is_broken, without_mounts_nothing_is_called_free,
+	new_uses_are_seen_at_once, attached_devices_are_taken, a_partition_is_taken_with_its_disk,
 	image_files_are_devices_when_named, lists_and_filters, fingerprints_tell_devices_apart)

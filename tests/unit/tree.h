@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Host trees for unit tests: made by tests/trees/make_tree.py, or file by file, in a temporary
- * folder that is gone when the test's process ends.
+ * Host trees for unit tests: made by tests/trees/make_tree.py, recorded by ./dev record (the
+ * archives in tests/trees), or written file by file, in a temporary folder that is gone when the
+ * test's process ends.
  */
 #pragma once
 
@@ -34,17 +35,37 @@ static inline const char *tree_new(void)
 	return tree_root;
 }
 
+/* A tree made by a line of shell, for which $top is the source tree and $root the new one. */
+static inline const char *tree_run(const char *command)
+{
+	const char *top = getenv("IOVD_SRC");
+	char words[3 * PATH_MAX];
+
+	tree_new();
+	snprintf(words, sizeof(words), "top='%s'; root='%s'; %s", top ? top : ".", tree_root,
+		command);
+	ck_assert_int_eq(system(words), 0);
+	return tree_root;
+}
+
 /* A scene of make_tree.py. */
 static inline const char *tree_make(const char *scene)
 {
-	const char *top = getenv("IOVD_SRC");
-	char command[2 * PATH_MAX];
+	char command[256];
 
-	tree_new();
-	snprintf(command, sizeof(command), "python3 '%s/tests/trees/make_tree.py' %s '%s'",
-		top ? top : ".", scene, tree_root);
-	ck_assert_int_eq(system(command), 0);
-	return tree_root;
+	snprintf(command, sizeof(command), "python3 \"$top/tests/trees/make_tree.py\" %s \"$root\"",
+		scene);
+	return tree_run(command);
+}
+
+/* A recorded tree. */
+static inline const char *tree_unpack(const char *name)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "tar -C \"$root\" -xJf \"$top/tests/trees/%s.tar.xz\"",
+		name);
+	return tree_run(command);
 }
 
 /* Writes a file below the root; its folder must exist. */

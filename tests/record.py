@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Writes this host's facts as a tree for `iovd --sysroot`.
+
+    ./dev record [--anonymous] DIR
+
+Only what iovd reads is written (PATHS, below), links as links, and device nodes as empty files.
+That includes names of interfaces, mount points, MAC addresses and serial numbers of disks: with
+--anonymous the last three are replaced by made-up ones, the same for the same, so that relations
+stay. Left out are mounts of nothing (proc, tmpfs, ...), and all routes but the default one.
+
+Run it as root: some facts are for root only. To keep a tree: tar -C DIR -cJf NAME.tar.xz .
+"""
+import argparse
+import glob
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+
+# What lib/device_*.c, lib/iommu/group.c and daemon/host_claims.c read; a test compares the answers
+# from a tree recorded here with those from the host.
+PATHS = (
+    ("/sys/bus/pci/devices/*/", """vendor device subsystem_vendor subsystem_device class numa_node
+        reset_method sriov_totalvfs driver iommu_group iommu physfn virtfn*"""),
+    ("/sys/class/net/*/", """address addr_assign_type dev_port ifindex operstate uevent master
+        lower_* device/driver"""),
+    ("/sys/class/block/*/", """dev size ro removable hidden partition start
+        queue/logical_block_size queue/rotational holders/* slaves/* loop/backing_file
+        dm/name dm/uuid md/level md/uuid serial wwid device/serial device/wwid device/cid
+        device/model device/vpd_pg80 device/driver device/device/driver device/nvme*"""),
+    ("/sys/kernel/iommu_groups/*/", "type reserved_regions devices/*"),
+    ("/sys/fs/btrfs/*/devices/", "*"),
+    ("/sys/fs/bcache/*/", "bdev* cache*"),
+    ("/sys/dev/block/", "*"),
+    ("/dev/", "disk/*/* mapper/*"),
+)
+FOLDERS = ("sys/bus/pci/devices", "sys/class/net", "sys/class/block")
+# Tables of /proc, and which of their lines: of the routes only the default ones.
+TABLES = {"proc/swaps": "", "proc/net/route": r"\S+\s+0{8}\s", "proc/net/ipv6_route": "0{32} 00 "}
+MAX_BYTES = 65536
+
+
+class Recorder:
+    def __init__(self, top, anonymous):
+        self.top = top
+        self.anonymous = anonymous
+
+    def place(self, path):
+        where = self.top / path.lstrip("/")
+        where.parent.mkdir(parents=True, exist_ok=True)
+        return where
+
+    def link(self, path):
+        where = self.place(path)
+        if not where.is_symlink():
+            where.symlink_to(os.readlink(path))
+
+    def file(self, path, data):
+        self.place(path).write_bytes(data)
+
+    def walk(self, path):
+        """Records the links on the way to `path`; returns the path without them."""
+        done = ""
+        parts = path.strip("/").split("/")
+        while parts:
+            part = parts.pop(0)
+            if part == "..":
+                done = os.path.dirname(done)
+                continue
+            step = f"{done}/{part}"
+            if os.path.islink(step) and parts:
+                self.link(step)
+                target = os.readlink(step)
+                if target.startswith("/"):
+                    done = ""
+                parts = [p for p in target.split("/") if p not in ("", ".")] + parts
+            else:
+                done = step
+        return done
+
+    def record(self, path):
+        try:
+            path = self.walk(path)
+            if os.path.islink(path):
+                self.link(path)
+            elif os.path.isdir(path):
+                (self.top / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            elif os.path.isfile(path):
+                with open(path, "rb") as f:
+                    self.file(path, self.hide(os.path.basename(path), f.read(MAX_BYTES)))
+        except OSError as e:  # an attribute may say that it has no value; a device may go away
+            if path.startswith("/proc"):
+                raise
+            print(f"left out: {path}: {e.strerror}", file=sys.stderr)
+
+    def made_up(self, text):
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def hide(self, name, data):
+        if not self.anonymous or not data.strip():
+            return data
+        text = data.decode(errors="replace").strip()
+        if name == "address" and re.fullmatch("[0-9a-f:]+", text) and text.strip("0:"):
+            digits = "02" + self.made_up(text)[:10]
+            return (":".join(re.findall("..", digits)) + "\n").encode()
+        if name in ("serial", "wwid", "cid", "uuid", "backing_file"):
+            start = "/" if name == "backing_file" else text.split(".")[0] + "." if "." in text else ""
+            return f"{start}{self.made_up(text)[:16]}\n".encode()
+        if name == "vpd_pg80":
+            serial = self.made_up(text)[:16].encode()
+            return b"\0\x80" + len(serial).to_bytes(2, "big") + serial
+        return data
+
+    def mounts(self):
+        lines = []
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
+            for line in f:
+                words = line.split(" ")
+                source = words[words.index("-") + 2]
+                if words[2].startswith("0:") and not source.startswith("/dev/"):
+                    continue
+                if self.anonymous:
+                    words[3] = "/"
+                    words[4] = words[4] if words[4] == "/" else "/" + self.made_up(words[4])[:8]
+                    words[5] = "rw"
+                    line = " ".join(words[:words.index("-") + 3]) + " rw\n"
+                lines.append(line)
+        self.file("/proc/self/mountinfo", "".join(lines).encode(errors="surrogateescape"))
+
+    def all(self):
+        for folder in FOLDERS:
+            (self.top / folder).mkdir(parents=True, exist_ok=True)
+        for folder, names in PATHS:
+            for name in names.split():
+                for path in glob.glob(folder + name):
+                    if folder != "/dev/" or os.path.islink(path):
+                        self.record(path)
+        for table, wanted in TABLES.items():
+            if os.path.exists("/" + table):
+                lines = Path("/" + table).read_text(errors="surrogateescape").splitlines(True)
+                lines = [line for line in lines if re.match(wanted, line)]
+                self.file("/" + table, "".join(lines).encode(errors="surrogateescape"))
+        self.mounts()
+        for path in glob.glob("/sys/class/block/*"):
+            self.file("/dev/" + os.path.basename(path).replace("!", "/"), b"")
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--anonymous", action="store_true", help="hide MACs, serials, mount points")
+    options.add_argument("dir", type=Path, help="where to write the tree; must not exist")
+    arguments = options.parse_args()
+    if arguments.dir.exists():
+        sys.exit(f"{arguments.dir} exists")
+    Recorder(arguments.dir, arguments.anonymous).all()
+    count = sum(len(files) for _, _, files in os.walk(arguments.dir))
+    print(f"{arguments.dir}: {count} facts")
+
+
+if __name__ == "__main__":
+    main()
