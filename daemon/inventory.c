@@ -45,6 +45,11 @@ static size_t node_place(const struct inventory *inv, enum device_class class, c
 	return low;
 }
 
+size_t inv_first(const struct inventory *inv, enum device_class class)
+{
+	return node_place(inv, class, "");
+}
+
 struct inv_node *inv_find(struct inventory *inv, enum device_class class, const char *id)
 {
 	size_t place = node_place(inv, class, id);
@@ -375,6 +380,7 @@ int inventory_new(
 		goto fail;
 	if (scan(inv, e) < 0)
 		goto fail;
+	inv_write_all(inv);
 	*out = inv;
 	return 0;
 fail:

@@ -185,15 +185,27 @@ void inv_put_json(const struct inventory *inv, const struct inv_node *node, stru
 
 /* --- lists ------------------------------------------------------------------------------------ */
 
+static void write_json(struct inventory *inv, struct inv_node *node)
+{
+	struct json_out text;
+
+	json_out_init(&text);
+	inv_put_json(inv, node, &text, NULL, false);
+	node->json = json_out_finish(&text, &node->json_len);
+}
+
+void inv_write_all(struct inventory *inv)
+{
+	host_use_update(inv);
+	for (size_t i = 0; i < inv->node_count; i++)
+		if (!inv->nodes[i]->json)
+			write_json(inv, inv->nodes[i]);
+}
+
 static void put_cached(struct inventory *inv, struct inv_node *node, struct json_out *o)
 {
-	if (!node->json) {
-		auto_json_out struct json_out text;
-
-		json_out_init(&text);
-		inv_put_json(inv, node, &text, NULL, false);
-		node->json = json_out_finish(&text, &node->json_len);
-	}
+	if (!node->json)
+		write_json(inv, node);
 	if (node->json)
 		json_out_raw(o, NULL, node->json, node->json_len);
 	else

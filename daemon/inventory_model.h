@@ -66,6 +66,9 @@ struct inventory {
 
 struct inv_node *inv_find(struct inventory *inv, enum device_class class, const char *id);
 
+/* Where the devices of a class begin; they lie together. */
+size_t inv_first(const struct inventory *inv, enum device_class class);
+
 /*
  * Reads the device again: adds, replaces or drops its node, which is news if anything is
  * different. NULL if there is no such device (now).
@@ -99,6 +102,9 @@ struct inv_node *inv_find_block_path(struct inventory *inv, const char *path);
 /* The device as JSON: an object with the keys of `list`, and with `facts` if `all`. */
 void inv_put_json(const struct inventory *inv, const struct inv_node *node, struct json_out *o,
 	const char *key, bool all);
+
+/* Writes the text of every device ahead of the first request. */
+void inv_write_all(struct inventory *inv);
 
 /* Fills inv->claims, which is empty, worst first; sets inv->blind when something is amiss. */
 void host_claims_collect(struct inventory *inv);

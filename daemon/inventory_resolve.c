@@ -35,10 +35,12 @@ struct inv_node *inv_find_block_number(struct inventory *inv, dev_t number)
 	struct sysfs_dir numbers;
 	char text[32], name[DEVICE_NAME_MAX];
 
-	for (size_t i = 0; i < inv->node_count; i++) {
+	for (size_t i = inv_first(inv, DEVICE_BLOCK); i < inv->node_count; i++) {
 		const struct device *d = inv->nodes[i]->dev;
 
-		if (d->class == DEVICE_BLOCK && d->block.number == number)
+		if (d->class != DEVICE_BLOCK)
+			break;
+		if (d->block.number == number)
 			return inv->nodes[i];
 	}
 	/* one that is so new that the kernel's message has not been read yet */

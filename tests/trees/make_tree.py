@@ -19,29 +19,36 @@ class Tree:
         self.routes = []
         self.routes6 = []
         self.places = {}  # device name -> its path below the root
+        self.vfs = {}  # how many a function has
+        self.made = set()  # folders: asking the file system each time is most of the work
 
     def file(self, path, content):
-        full = os.path.join(self.root, path)
-        os.makedirs(os.path.dirname(full), exist_ok=True)
+        self.folder(os.path.dirname(path))
         data = content if isinstance(content, bytes) else (str(content) + "\n").encode()
-        with open(full, "wb") as f:
+        with open(f"{self.root}/{path}", "wb") as f:
             f.write(data)
 
     def files(self, folder, **attrs):
         """One file per attribute: "__" in a name is a slash."""
-        os.makedirs(os.path.join(self.root, folder), exist_ok=True)
+        self.folder(folder)
         for name, content in attrs.items():
             self.file(os.path.join(folder, name.replace("__", "/")), content)
 
     def folder(self, path):
-        os.makedirs(os.path.join(self.root, path), exist_ok=True)
+        if path not in self.made:
+            os.makedirs(f"{self.root}/{path}", exist_ok=True)
+            self.made.add(path)
 
     def link(self, path, target):
         """`target` is a path from the root; the link is relative, as the kernel's are."""
         folder = os.path.dirname(path)
         self.folder(folder)
-        up, name = os.path.split(target)  # the name is there even where ".." alone would do
-        os.symlink(os.path.join(os.path.relpath(up, folder), name), os.path.join(self.root, path))
+        here, there = folder.split("/"), target.split("/")
+        common = 0  # the name is always there, even where ".." alone would do
+        while common < min(len(here), len(there) - 1) and here[common] == there[common]:
+            common += 1
+        words = [".."] * (len(here) - common) + there[common:]
+        os.symlink("/".join(words), f"{self.root}/{path}")
 
     def pci(self, addr, vendor=0x8086, device=0x1521, cls=0x020000, under=None, driver=None,
             group=None, pf=None, numa=-1, vfs=None, reset="flr bus"):
@@ -61,7 +68,7 @@ class Tree:
         if vfs is not None:
             self.files(place, sriov_totalvfs=vfs, sriov_numvfs=0)
         if pf:
-            n = sum(name.startswith("virtfn") for name in os.listdir(f"{self.root}/{self.places[pf]}"))
+            n = self.vfs[pf] = self.vfs.get(pf, -1) + 1
             self.link(f"{place}/physfn", self.places[pf])
             self.link(f"{self.places[pf]}/virtfn{n}", place)
         return place

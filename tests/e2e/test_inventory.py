@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# timeout: 240
+"""What the host has, as iovctl shows it: made-up hosts, this one recorded, this one changing."""
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+from lib import proc, report
+from lib.inventory import TESTS, Looker, make_tree
+from lib.proc import Deadline, Failed, Process, Skipped, until
+from lib.varlink import MANAGER, SERVICE, Client, Interface
+
+SCENES = ("lvm", "multipath", "network", "sriov", "nvme", "volumes", "broken")
+KEYS = ("id state class name driver vendor_id device_id iommu_group in_use_by paths "
+        "fingerprint").split()
+BIG = 10000
+LIST_SECONDS = 1  # ten times what is promised: this test may run beside others
+PRIVATE = ("unshare", "--net", "--mount", "sh", "-c", 'mount -t sysfs sysfs /sys && exec "$@"', "sh")
+
+
+def expect(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+# --- made-up hosts --------------------------------------------------------------------------------
+
+def check_replies(looker):
+    """All replies are of the described types, and have the keys that are promised."""
+    with Client(looker.socket) as client:
+        text = client.call(SERVICE + "GetInterfaceDescription", {"interface": MANAGER[:-1]})
+        described = Interface(text["description"])
+        for method in ("ListDevices", "ListGroups"):
+            described.check_reply(method, client.call(method))
+        for device in client.call("ListDevices")["devices"]:
+            expect(all(key in device for key in KEYS), f"{device['id']} lacks a key")
+            path = {"pci": "/sys/bus/pci/devices/", "net": "/sys/class/net/"}.get(
+                device["class"], "/sys/class/block/") + device["id"]
+            shown = client.call("Show", {"name": path})
+            described.check_reply("Show", shown)
+            facts = shown["device"].pop("facts")
+            expect(shown["device"] == device, f"{path}: show and list differ")
+            expect("stands_on" in facts, f"{path}: no facts")
+
+
+def check_sriov(looker):
+    expect(looker.devices()["0000:41:02.1"]["in_use_by"][0]["via"] == "ens1f0v1", "the way in")
+    expect(set(looker.devices("--class", "net")) == {"ens1f0", "ens1f0v1"}, "--class net")
+    free = looker.devices("--free")
+    expect("0000:41:02.0" in free and "0000:41:02.1" not in free, "--free")
+    groups = {g["id"]: g for g in looker.ctl("list", "groups")["groups"]}
+    expect(groups[7]["devices"] == ["0000:03:00.0", "0000:03:00.1"], "group 7")
+    expect(not groups[7]["viable"] and groups[32]["viable"], "viable")
+    expect(looker.ctl("show", "7")["group"] == groups[7], "show 7")
+    for words, status, said in ((["show", "41:00.0"], 2, "0001:41:00.0"),
+                                (["show", "nothing"], 10, "nothing"),
+                                (["list", "devices", "--class", "none"], 2, "none")):
+        done = proc.run(looker.cli(*words), check=False)
+        expect(done.returncode == status, f"{words}: status {done.returncode}")
+        expect(said in done.stdout + done.stderr, f"{words}: {done.stderr}")
+
+
+def test_scenes(scratch):
+    for scene in SCENES:
+        tree = make_tree(scene, scratch / scene)
+        with Looker(scratch, f"run-{scene}", tree) as looker:
+            check_replies(looker)
+            if scene == "sriov":
+                check_sriov(looker)
+
+
+# --- this host ------------------------------------------------------------------------------------
+
+def settled(devices):
+    """Without what changes by itself while a test runs beside others."""
+    return {name: d for name, d in devices.items()
+            if d["class"] != "net" and not re.match("(loop|zram|dm-)", name)}
+
+
+def test_record(scratch):
+    """A tree recorded here answers as this host does."""
+    tree = scratch / "recorded"
+    proc.run([sys.executable, TESTS / "record.py", tree])
+    with Looker(scratch, "live") as live, Looker(scratch, "replay", tree) as replay:
+        here, there = settled(live.devices()), settled(replay.devices())
+        for name in here.keys() | there.keys():
+            expect(here.get(name) == there.get(name),
+                   f"{name}: here {here.get(name)}, recorded {there.get(name)}")
+        expect(here, "this host has no devices")
+
+
+# --- hot plug -------------------------------------------------------------------------------------
+
+class Watch:
+    """`iovctl watch` and its lines."""
+
+    def __init__(self, scratch, looker):
+        self.process = Process(looker.cli("watch"), scratch / "watch.out")
+        self.seen = 0
+        self.wait(lambda e: e["event"] == "watching", "the watch to begin")
+
+    def events(self):
+        lines = self.process.log.read_text().splitlines(True)[self.seen:]
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def wait(self, matches, what):
+        """The next event that matches; those before it are passed over."""
+        def find():
+            for number, event in enumerate(self.events()):
+                if matches(event):
+                    self.seen += number + 1
+                    return event
+            return None
+        return until(find, 10, what, every=0.002)
+
+    def wait_device(self, event, name):
+        found = self.wait(lambda e: e["event"] == event and e["id"] == name, f"{name} {event}")
+        return found["data"]
+
+
+def test_hot_plug(scratch):
+    """Interfaces of a network namespace of our own come, change and go: seen at once."""
+    with Looker(scratch, "hot", prefix=PRIVATE) as looker:
+        watch = Watch(scratch, looker)
+        with watch.process:
+            def ip(*words):
+                proc.run(["nsenter", f"--target={looker.pid}", "--net", "--mount", "ip", "link", *words])
+
+            delays = []
+            for number in range(5):
+                begin = time.monotonic()
+                ip("add", f"left{number}", "type", "veth", "peer", "name", f"right{number}")
+                data = watch.wait_device("added", f"left{number}")
+                delays.append(time.monotonic() - begin)
+                expect(data["class"] == "net" and data["mac"], f"left{number}: {data}")
+            ip("set", "left1", "name", "other")
+            watch.wait_device("removed", "left1")
+            watch.wait_device("added", "other")
+            try:
+                ip("add", "bridge0", "type", "bridge")
+            except Failed:
+                bridge = "no bridge in this kernel"
+            else:
+                bridge = "bridge"
+                ip("set", "left2", "master", "bridge0")
+                data = watch.wait_device("changed", "left2")
+                uses = [(use["kind"], use["what"]) for use in data["in_use_by"]]
+                expect(uses == [("master", "bridge0")], f"left2 is used by {uses}")
+                expect(data["state"] == "host", f"left2 is {data['state']}")
+            ip("del", "left0")
+            watch.wait_device("removed", "left0")
+            devices = looker.devices()
+            expect("left0" not in devices and "other" in devices, "the list is behind")
+            return f"{bridge}, added within {statistics.median(delays) * 1000:.0f} ms"
+
+
+def test_loop(scratch):
+    """A loop device gets a file and loses it; the file is in use as long as it has it."""
+    image = scratch / "disk.img"
+    with open(image, "wb") as f:
+        f.truncate(8 << 20)
+    with Looker(scratch, "loop") as looker:
+        watch = Watch(scratch, looker)
+        with watch.process:
+            done = proc.run(["losetup", "--find", "--show", image], check=False)
+            if done.returncode:
+                return f"no loop device ({done.stderr.strip()})"
+            node = done.stdout.strip()
+            name = os.path.basename(node)
+            try:
+                watch.wait(lambda e: e["id"] == name and e["data"]["size_bytes"] == 8 << 20,
+                           f"{name} to have a size")
+                shown = looker.ctl("show", str(image))["device"]
+                expect(shown["class"] == "file" and shown["state"] == "host", f"image: {shown}")
+                expect(shown["in_use_by"][0]["what"] == name, f"image: {shown['in_use_by']}")
+                expect(looker.ctl("show", node)["device"]["facts"]["backing_file"] == str(image),
+                       "the loop device's file")
+            finally:
+                proc.run(["losetup", "--detach", node])
+            watch.wait(lambda e: e["id"] == name and e["data"]["size_bytes"] == 0,
+                       f"{name} to be empty")
+            shown = looker.ctl("show", str(image))["device"]
+            expect(shown["state"] == "free", f"image afterwards: {shown}")
+    return "loop"
+
+
+# --- ten thousand ---------------------------------------------------------------------------------
+
+def test_big(scratch):
+    tree = make_tree("big", scratch / "big")
+    begin = time.monotonic()
+    with Looker(scratch, "big-run", tree) as looker:
+        started = time.monotonic() - begin
+        devices = looker.devices()
+        expect(len(devices) == BIG, f"{len(devices)} devices")
+        expect(devices["sd0"]["in_use_by"][0]["kind"] == "root", "sd0 has the root")
+        expect(devices["0000:20:00.0"]["state"] == "host", "the controller of the root disk")
+        times = []
+        for _ in range(5):
+            deadline = Deadline(LIST_SECONDS, f"a list of {BIG} devices")
+            begin = time.monotonic()
+            subprocess.run([str(w) for w in looker.cli("list", "devices")], check=True,
+                           stdout=subprocess.DEVNULL, timeout=60)
+            times.append(time.monotonic() - begin)
+            deadline.left()
+        return (f"read in {started:.1f} s, listed in {statistics.median(times) * 1000:.0f} ms")
+
+
+def main(scratch):
+    if os.geteuid():
+        raise Skipped("needs root")
+    proc.need("unshare", "util-linux")
+    proc.need("ip", "iproute2")
+    test_scenes(scratch)
+    test_record(scratch)
+    return "; ".join((test_hot_plug(scratch), test_loop(scratch), test_big(scratch)))
+
+
+report.main(main, proc.tmpfs())
