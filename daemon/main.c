@@ -159,7 +159,7 @@ static void main_stop(void *arg, unsigned int signum)
 static int main_open_socket(struct process *p, struct err *e)
 {
 	struct daemon *d = &p->daemon;
-	int fd = notify_listen_fd(e);
+	int fd = notify_listen_fd(d->keeper_fd >= 0, e);
 
 	if (fd == -2)
 		return -1;

@@ -5,8 +5,12 @@
 
 #ifdef HAVE_LIBSYSTEMD
 
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "lib/log.h"
 
@@ -18,9 +22,26 @@ void notify_state(const char *state)
 		log_debug("ctl", "the service manager was not told %s: errno %d", state, -rc);
 }
 
-int notify_listen_fd(struct err *e)
+/* Sockets are passed to one process, by its pid: the keeper's are ours as well. */
+static void notify_inherit(void)
 {
-	int count = sd_listen_fds(1);
+	const char *text = getenv("LISTEN_PID");
+	char own[16];
+	uint64_t pid;
+
+	if (!text || parse_u64(text, INT_MAX, &pid) < 0 || (pid_t)pid != getppid())
+		return;
+	snprintf(own, sizeof(own), "%d", (int)getpid());
+	setenv("LISTEN_PID", own, 1);
+}
+
+int notify_listen_fd(bool has_keeper, struct err *e)
+{
+	int count;
+
+	if (has_keeper)
+		notify_inherit();
+	count = sd_listen_fds(1);
 
 	if (count == 0)
 		return -1;
@@ -45,9 +66,9 @@ void notify_state(const char *state)
 	(void)state;
 }
 
-int notify_listen_fd(struct err *e)
+int notify_listen_fd(bool has_keeper, struct err *e)
 {
-	(void)e;
+	(void)has_keeper, (void)e;
 	return -1;
 }
 

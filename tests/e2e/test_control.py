@@ -26,15 +26,16 @@ USER = "nobody"
 
 
 class Control(Process):
-    """A daemon without a keeper: all of the control plane, and no attachments."""
+    """A daemon, by default without a keeper: all of the control plane, and no attachments."""
 
-    def __init__(self, scratch, tag="host", prefix=(), env=None, wait=True):
+    def __init__(self, scratch, tag="host", prefix=(), env=None, wait=True, keeper=False):
         self.runtime = scratch / tag
         self.socket = self.runtime / "iovd.sock"
         conf = scratch / f"{tag}.conf"
         conf.write_text(f"# of a test\nsocket_group = {GROUP}\n")
-        argv = [program("iovd"), "--keeper-fd=-1", "--runtime-dir", self.runtime,
-                "--state-dir", scratch / f"{tag}-state", "--config", conf]
+        argv = [program("iovd"), "--runtime-dir", self.runtime,
+                "--state-dir", scratch / f"{tag}-state", "--config", conf,
+                *([] if keeper else ["--keeper-fd=-1"])]
         super().__init__([*prefix, *argv], scratch / f"{tag}.log", env=env)
         if wait:
             until(self._serves, 20, "the daemon to serve")
@@ -391,17 +392,29 @@ def test_activation(scratch):
         return "left out: built without libsystemd"
     if not shutil.which("systemd-socket-activate"):
         return "left out: no systemd-socket-activate (package systemd)"
-    path = scratch / "activated.sock"
-    with Control(scratch, "activated", ("systemd-socket-activate", "-l", path), wait=False) as control:
-        until(path.exists, 10, "the socket of the service manager")
-        control.socket = path
-        with control.client() as client:
-            client.call(SERVICE + "GetInfo")
-            expect(not (control.runtime / "iovd.sock").exists(), "made a socket of its own too")
-        control.kill(signal.SIGTERM)
-        expect(control.wait() == 0, "SIGTERM is not a clean end")
-        expect(path.exists(), "removed a socket that is not its own")
+    for keeper in (False, True):
+        path = scratch / f"activated{keeper:d}.sock"
+        with Control(scratch, f"activated{keeper:d}", ("systemd-socket-activate", "-l", path),
+                     wait=False, keeper=keeper) as control:
+            until(path.exists, 10, "the socket of the service manager")
+            control.socket = path
+            check_activated(control, keeper)
+            expect(path.exists(), "removed a socket that is not its own")
     return ""
+
+
+def check_activated(control, keeper):
+    with control.client() as client:
+        client.call(SERVICE + "GetInfo")
+        expect(not (control.runtime / "iovd.sock").exists(), "made a socket of its own too")
+        if keeper:
+            # Who asks while the next daemon starts waits in the socket, and is answered.
+            daemon = int((control.runtime / "iovd.pid").read_text())
+            os.kill(daemon, signal.SIGKILL)
+            expect_closed(client)
+            control.check_answers(within=20)
+    control.kill(signal.SIGTERM)
+    expect(control.wait() == 0, "SIGTERM is not a clean end")
 
 
 def test_readiness(scratch):
