@@ -5,7 +5,7 @@
 #include "daemon/conf.h"
 #include "tests/unit/unit.h"
 
-/* One command line, without the program's name. */
+/* One command line, the program's name in front. */
 static int parse(struct conf *c, struct err *e, const char *const *words)
 {
 	char copies[8][PATH_MAX + 64];
@@ -13,14 +13,13 @@ static int parse(struct conf *c, struct err *e, const char *const *words)
 	int argc = 0;
 
 	conf_init(c);
-	argv[argc++] = strcpy(copies[0], "iovd");
 	for (; *words; words++, argc++)
 		argv[argc] = strcpy(copies[argc], *words);
 	argv[argc] = NULL;
 	return conf_parse_args(c, argc, argv, e);
 }
 
-#define PARSE(c, e, ...) parse((c), (e), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+#define PARSE(c, e, ...) parse((c), (e), (const char *const[]){"iovd", ##__VA_ARGS__, NULL})
 
 START_TEST(options_are_taken)
 {
