@@ -190,17 +190,20 @@ static int decode_ring_fd(struct vu_msg *msg, const uint8_t *payload, struct err
 static int decode_mem_table(struct vu_msg *msg, const uint8_t *payload, struct err *e)
 {
 	struct vu_mem_table *mem = &msg->body.mem;
+	size_t size;
 
 	memcpy(mem, payload, MEM_TABLE_HEADER);
 	if (mem->count > VU_MEM_TABLE_MAX)
 		return err_set(e, ERR_FAILED, "VU-MESSAGE", "%u regions: at most %u", mem->count,
 			VU_MEM_TABLE_MAX);
-	if (msg->size != MEM_TABLE_HEADER + mem->count * sizeof(mem->regions[0]))
+	size = MEM_TABLE_HEADER + mem->count * sizeof(mem->regions[0]);
+	/* User-Mode Linux sends room for two regions and fills one: what follows is nothing. */
+	if (msg->size < size || (msg->size - size) % sizeof(mem->regions[0]) != 0)
 		return refuse_size(msg, e);
 	if (msg->fd_count != mem->count)
 		return err_set(e, ERR_FAILED, "VU-MESSAGE", "%u regions with %u descriptors",
 			mem->count, msg->fd_count);
-	memcpy(mem->regions, payload + MEM_TABLE_HEADER, msg->size - MEM_TABLE_HEADER);
+	memcpy(mem->regions, payload + MEM_TABLE_HEADER, size - MEM_TABLE_HEADER);
 	return 0;
 }
 
