@@ -18,7 +18,7 @@ from .channel import Channel
 from .proc import Failed, Process, Skipped
 from .qmp import Qmp
 
-BOOT_SECONDS = 90
+BOOT_SECONDS = 60
 # What a guest kernel says when its disk lets it down.
 COMPLAINTS = re.compile(
     r"I/O error|EXT4-fs (error|warning)|JBD2.*(error|abort)|Buffer I/O|Remounting filesystem|"

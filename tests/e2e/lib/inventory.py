@@ -23,8 +23,14 @@ class Looker(Process):
     def __init__(self, scratch, name, sysroot=None, prefix=(), seconds=60):
         self.runtime = scratch / name
         self.socket = self.runtime / "iovd.sock"
-        argv = [program("iovd"), "--keeper-fd=-1", "--runtime-dir", self.runtime,
-                "--state-dir", scratch / f"{name}-state"]
+        argv = [
+            program("iovd"),
+            "--keeper-fd=-1",
+            "--runtime-dir",
+            self.runtime,
+            "--state-dir",
+            scratch / f"{name}-state",
+        ]
         if sysroot:
             argv += ["--sysroot", sysroot]
         super().__init__([*prefix, *argv], scratch / f"{name}.log")

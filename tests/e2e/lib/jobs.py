@@ -30,7 +30,7 @@ def verify(filename, mib=32, **more):
         "verify_fatal": 1,
         "output-format": "json",
     }
-    return _fio(options | {key.replace("_", "-"): value for key, value in more.items()})
+    return _fio(options | more)
 
 
 def work(result):

@@ -7,13 +7,24 @@ import traceback
 from .proc import Failed, Skipped, scratch
 
 
+def show_logs(directory):
+    """What the programs of the test said last: without it a failure is a riddle."""
+    for path in sorted(directory.glob("*.log")):
+        print(f"--- {path.name}")
+        print("\n".join(path.read_text(errors="replace").splitlines()[-20:]))
+
+
 def main(test, where=None):
     """Runs test(scratch_directory); what it returns is added to the line."""
     name = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
     begin = time.monotonic()
     try:
         with scratch(where) as directory:
-            note = test(directory)
+            try:
+                note = test(directory)
+            except Failed:
+                show_logs(directory)
+                raise
         verdict, status = f"ok    {name}: {note}" if note else f"ok    {name}", 0
     except Skipped as reason:
         verdict, status = f"SKIP  {name}: {reason}", 77

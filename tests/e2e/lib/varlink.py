@@ -88,7 +88,13 @@ class Client:
 # --- interface descriptions -----------------------------------------------------------------------
 
 TOKENS = re.compile(r"\s+|#[^\n]*|(->|\[\]|\[string\]|[A-Za-z][A-Za-z0-9_.-]*|[(),:?])")
-PLAIN = {"bool": bool, "int": int, "float": (int, float), "string": str, "object": (dict, list, str)}
+PLAIN = {
+    "bool": bool,
+    "int": int,
+    "float": (int, float),
+    "string": str,
+    "object": (dict, list, str),
+}
 
 
 class Interface:
