@@ -279,6 +279,33 @@ static int refuse_if_claimed(const struct inventory *inv, const struct device *d
 	return err_fix(e, "find and stop what uses it (lsblk, fuser -v %s, zpool status)", path);
 }
 
+size_t host_use_openers(const struct inventory *inv, const struct device *d, char *path,
+	size_t size, struct opener *found, size_t max)
+{
+	path[0] = '\0';
+	if (d->class == DEVICE_PCI && strcmp(d->driver, "vfio-pci") == 0)
+		snprintf(path, size, "/dev/vfio/%lld", (long long)d->iommu_group);
+	else
+		device_node_path(d, path, size);
+	if (!path[0] || !sysroot_is_live(inv->root))
+		return 0;
+	return openers_find(path, inv->keeper, found, max);
+}
+
+/* A VMM that was started without iovd, or whatever else writes to it. */
+static int refuse_if_open(const struct inventory *inv, const struct device *d, struct err *e)
+{
+	char path[PATH_MAX];
+	struct opener o;
+
+	if (host_use_openers(inv, d, path, sizeof(path), &o, 1) == 0)
+		return 0;
+	err_set(e, ERR_REFUSED, "HOST-USE", "the process %s (pid %d) has %s open for writing",
+		o.comm, (int)o.pid, d->id);
+	err_evidence(e, "/proc/%d/fd/%d: %s", (int)o.pid, o.fd, path);
+	return err_fix(e, "end that process, or give another device");
+}
+
 int host_use_check(struct inventory *inv, const struct device *d, struct err *e)
 {
 	enum device_class class = d->class;
@@ -300,5 +327,7 @@ int host_use_check(struct inventory *inv, const struct device *d, struct err *e)
 			e, "/proc/self/mountinfo, /proc/swaps, /proc/net/route: not all readable");
 		return err_fix(e, "run iovd as root, with /proc mounted");
 	}
-	return refuse_if_claimed(inv, node->dev, e);
+	if (refuse_if_claimed(inv, node->dev, e) < 0)
+		return -1;
+	return refuse_if_open(inv, node->dev, e);
 }

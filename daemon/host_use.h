@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lib/device.h"
+#include "lib/openers.h"
 
 struct inventory;
 struct inv_node;
@@ -48,6 +49,13 @@ void host_use_update(struct inventory *inv);
 /* Forgets all of them / those that have to do with a node that is about to go. */
 void host_use_release(struct inventory *inv);
 void host_use_forget(struct inventory *inv, const struct inv_node *node);
+
+/*
+ * Processes besides our own that have the device open for writing, by the path of its node, which
+ * is given back in `path`. Takes tens of milliseconds; none on a recorded tree.
+ */
+size_t host_use_openers(const struct inventory *inv, const struct device *d, char *path,
+	size_t size, struct opener *found, size_t max);
 
 /*
  * May the device be given away now? Looks at everything again first. 0, or -1 with ERR_REFUSED:

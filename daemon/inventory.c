@@ -126,7 +126,7 @@ static char *facts_text(const struct inventory *inv, const struct inv_node *node
 	size_t len;
 
 	json_out_init(&o);
-	inv_put_json(inv, node, &o, NULL, true);
+	inv_put_json(inv, node, &o, NULL, INV_FACTS);
 	return json_out_finish(&o, &len);
 }
 
@@ -415,6 +415,11 @@ void inventory_set_attachments(struct inventory *inv, inventory_attachments_fn *
 {
 	inv->attachments = fn;
 	inv->attachments_arg = arg;
+}
+
+void inventory_set_keeper(struct inventory *inv, pid_t keeper)
+{
+	inv->keeper = keeper;
 }
 
 const struct sysroot *inventory_sysroot(const struct inventory *inv)

@@ -44,6 +44,9 @@ typedef void inventory_attachments_fn(void *arg, inventory_visit_fn *visit, void
 
 void inventory_set_attachments(struct inventory *inv, inventory_attachments_fn *fn, void *arg);
 
+/* The process whose children the workers are: what they have open is no use by somebody else. */
+void inventory_set_keeper(struct inventory *inv, pid_t keeper);
+
 const struct sysroot *inventory_sysroot(const struct inventory *inv);
 
 /* By its exact id; NULL if there is none. */

@@ -127,6 +127,20 @@ static void put_block_facts(struct json_out *o, const struct device_block *b)
 	json_out_end(o);
 }
 
+/* "qemu-system-x86 (pid 1234)" */
+static void put_openers(struct json_out *o, const struct inventory *inv, const struct device *d)
+{
+	struct opener found[8];
+	char path[PATH_MAX];
+	size_t count = host_use_openers(inv, d, path, sizeof(path), found, ARRAY_SIZE(found));
+
+	json_out_array(o, "open_for_writing_by");
+	for (size_t i = 0; i < count; i++)
+		json_out_fmt(o, NULL, "%s (pid %d)", found[i].comm, (int)found[i].pid);
+	json_out_end(o);
+}
+
+/* Opens the object, to which more may be added. */
 static void put_facts(struct json_out *o, const struct device *d)
 {
 	char node[PATH_MAX];
@@ -154,11 +168,10 @@ static void put_facts(struct json_out *o, const struct device *d)
 	for (size_t i = 0; i < d->lower_count; i++)
 		json_out_str(o, NULL, d->lower[i].id);
 	json_out_end(o);
-	json_out_end(o);
 }
 
 void inv_put_json(const struct inventory *inv, const struct inv_node *node, struct json_out *o,
-	const char *key, bool all)
+	const char *key, enum inv_detail detail)
 {
 	const struct device *d = node->dev;
 
@@ -178,8 +191,12 @@ void inv_put_json(const struct inventory *inv, const struct inv_node *node, stru
 	put_paths(o, d);
 	json_out_str(o, "fingerprint", d->fingerprint);
 	put_short_facts(o, d);
-	if (all)
+	if (detail >= INV_FACTS) {
 		put_facts(o, d);
+		if (detail == INV_ALL && sysroot_is_live(inv->root))
+			put_openers(o, inv, d);
+		json_out_end(o);
+	}
 	json_out_end(o);
 }
 
@@ -190,7 +207,7 @@ static void write_json(struct inventory *inv, struct inv_node *node)
 	struct json_out text;
 
 	json_out_init(&text);
-	inv_put_json(inv, node, &text, NULL, false);
+	inv_put_json(inv, node, &text, NULL, INV_LIST);
 	node->json = json_out_finish(&text, &node->json_len);
 }
 
@@ -209,7 +226,7 @@ static void put_cached(struct inventory *inv, struct inv_node *node, struct json
 	if (node->json)
 		json_out_raw(o, NULL, node->json, node->json_len);
 	else
-		inv_put_json(inv, node, o, NULL, false);
+		inv_put_json(inv, node, o, NULL, INV_LIST);
 }
 
 static bool is_of_vm(const struct inv_node *node, const char *vm)
@@ -265,6 +282,6 @@ int inventory_put_device(struct inventory *inv, const struct device *d, struct j
 	node = inv_find(inv, class, id);
 	if (!node)
 		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", id);
-	inv_put_json(inv, node, o, key, true);
+	inv_put_json(inv, node, o, key, INV_ALL);
 	return 0;
 }

@@ -56,6 +56,7 @@ struct inventory {
 
 	inventory_attachments_fn *attachments;
 	void *attachments_arg;
+	pid_t keeper; /* what it and its children have open is ours; 0: none */
 
 	struct inv_news *news;
 	size_t news_count, news_room;
@@ -99,9 +100,11 @@ bool inv_stands_on(struct inventory *inv, struct inv_node *upper, const struct i
 struct inv_node *inv_find_block_number(struct inventory *inv, dev_t number);
 struct inv_node *inv_find_block_path(struct inventory *inv, const char *path);
 
-/* The device as JSON: an object with the keys of `list`, and with `facts` if `all`. */
+/* How much of a device: the keys of `list`, also its `facts`, also who has it open just now. */
+enum inv_detail { INV_LIST, INV_FACTS, INV_ALL };
+
 void inv_put_json(const struct inventory *inv, const struct inv_node *node, struct json_out *o,
-	const char *key, bool all);
+	const char *key, enum inv_detail detail);
 
 /* Writes the text of every device ahead of the first request. */
 void inv_write_all(struct inventory *inv);

@@ -47,7 +47,7 @@ static char *node_text(struct inventory *inv, const struct inv_node *node, size_
 	struct json_out o;
 
 	json_out_init(&o);
-	inv_put_json(inv, node, &o, NULL, false);
+	inv_put_json(inv, node, &o, NULL, INV_LIST);
 	return json_out_finish(&o, len);
 }
 

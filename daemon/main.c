@@ -201,6 +201,8 @@ static int main_take_inventory(struct process *p, struct err *e)
 	if (inventory_new(sysroot, d->loop, &d->inventory, e) < 0)
 		return -1;
 	inventory_set_listener(d->inventory, main_tell, p);
+	if (d->keeper_fd >= 0)
+		inventory_set_keeper(d->inventory, getppid());
 	return 0;
 }
 

@@ -185,6 +185,9 @@ def test_loop(scratch):
                        f"{name} to be empty")
             shown = looker.ctl("show", str(image))["device"]
             expect(shown["state"] == "free", f"image afterwards: {shown}")
+            with open(image, "ab"):
+                by = looker.ctl("show", str(image))["device"]["facts"]["open_for_writing_by"]
+                expect([f"(pid {os.getpid()})" in text for text in by] == [True], f"open by {by}")
     return "loop"
 
 

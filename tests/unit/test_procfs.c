@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* lib/procfs, lib/uevent, lib/pci: what the kernel's texts mean. */
+/* lib/procfs, lib/uevent, lib/openers, lib/pci: what the kernel's texts mean. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "lib/openers.h"
 #include "lib/pci.h"
 #include "lib/procfs.h"
 #include "lib/uevent.h"
@@ -127,6 +131,42 @@ START_TEST(uevents)
 }
 END_TEST
 
+START_TEST(openers_of_a_file)
+{
+	char path[] = "/tmp/iovd-openers.XXXXXX";
+	struct opener found[2];
+	int tell[2], fd = mkstemp(path);
+	pid_t child;
+
+	ck_assert(openers_fdinfo_writes("pos:\t0\nflags:\t0100002\nmnt_id:\t1\n"));
+	ck_assert(openers_fdinfo_writes("flags:\t01"));
+	ck_assert(!openers_fdinfo_writes("pos:\t0\nflags:\t0100000\n"));
+	ck_assert(!openers_fdinfo_writes(""));
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_uint_eq(openers_find(path, getpid(), found, 2), 0); /* ourselves do not count */
+	ck_assert_int_eq(pipe(tell), 0);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (child == 0) { /* has the file by inheritance, until we close the pipe */
+		char byte;
+
+		close(tell[1]);
+		_exit(read(tell[0], &byte, 1) != 0);
+	}
+	close(tell[0]);
+	ck_assert_uint_eq(openers_find(path, 1, found, 2), 1);
+	ck_assert_int_eq(found[0].pid, child);
+	ck_assert_int_eq(found[0].fd, fd);
+	ck_assert_str_eq(found[0].comm, "test_procfs");
+	ck_assert_uint_eq(openers_find(path, getpid(), found, 2), 0); /* nor do our children */
+	close(tell[1]);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	close(fd);
+	unlink(path);
+}
+END_TEST
+
 START_TEST(pci_addresses)
 {
 	static const struct {
@@ -162,4 +202,4 @@ START_TEST(pci_addresses)
 END_TEST
 
 UNIT_MAIN(mounts_with_optional_fields_and_escapes, swaps_are_devices_and_files, default_routes,
-	uevents, pci_addresses)
+	uevents, openers_of_a_file, pci_addresses)

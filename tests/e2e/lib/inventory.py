@@ -7,6 +7,7 @@ import sys
 from . import proc
 from .proc import Failed, Process, until
 from .servers import program
+from .varlink import Client
 
 TESTS = pathlib.Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,11 @@ class Looker(Process):
     def _serves(self):
         if not self.alive():
             raise Failed(f"the daemon ended at its start\n    {self.tail()}")
-        return self.socket.exists()
+        try:
+            Client(self.socket).close()
+        except OSError:
+            return False
+        return True
 
     def cli(self, *words):
         return [program("iovctl"), "-s", self.socket, "-o", "json", *words]
