@@ -18,6 +18,11 @@ void *driver_host(const struct driver *d, uint64_t gpa)
 				: d->host - GUEST_HALF + (gpa - GUEST_SEAM);
 }
 
+uint64_t driver_ring_gpa(const struct driver *d)
+{
+	return GUEST_BASE + (d->opt.packed ? DESC_AT : USED_AT);
+}
+
 static void open_split(struct driver *d)
 {
 	uint16_t size = d->opt.size;

@@ -92,6 +92,9 @@ struct virtq_config driver_config(const struct driver *d);
 /* Adds both regions. */
 void driver_share(const struct driver *d, struct guest_mem *mem);
 
+/* Where what the device writes back begins: the used ring, or the packed ring's descriptors. */
+uint64_t driver_ring_gpa(const struct driver *d);
+
 void *driver_host(const struct driver *d, uint64_t gpa);
 
 /*
