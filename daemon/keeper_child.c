@@ -102,7 +102,10 @@ static int child_open(struct child *c, struct err *e)
 	c->buffered = disk_reopen(c->spawn, 0, e);
 	if (c->buffered < 0)
 		return -1;
-	c->direct = disk_reopen(c->spawn, c->spawn->flags & KEEPER_SPAWN_DIRECT ? O_DIRECT : 0, e);
+	if (c->spawn->flags & KEEPER_SPAWN_DIRECT)
+		c->direct = disk_reopen(c->spawn, O_DIRECT, NULL);
+	if (c->direct < 0) /* not wanted, or the file system cannot */
+		c->direct = disk_reopen(c->spawn, 0, e);
 	return c->direct < 0 ? -1 : 0;
 }
 

@@ -227,9 +227,10 @@ static void daemon_readable(void *arg, unsigned int events)
 		return;
 	if (in.len != sizeof(msg) || in.truncated || msg.version != KEEPER_API_VERSION) {
 		fdio_msg_close(&in);
-		if (in.len) /* 0 is its end, which its pidfd tells */
+		if (in.len) { /* else it is about to end, which its pidfd tells */
 			log_error("the daemon speaks another version: killed");
-		pidfd_send_signal(k->daemon.pidfd, SIGKILL, NULL, 0);
+			pidfd_send_signal(k->daemon.pidfd, SIGKILL, NULL, 0);
+		}
 		k->loop->ops->remove(k->daemon.fd_watch);
 		k->daemon.fd_watch = NULL;
 		close_fd(&k->daemon.fd);

@@ -51,13 +51,14 @@ static bool keeper_has_workers(const struct keeper *k)
 	return false;
 }
 
-/* --stop-all: none is left; the sockets by which they would be found go too. */
+/* Lets go of all; with --stop-all the sockets by which workers would be found go too. */
 static void keeper_end_vaults(struct keeper *k)
 {
 	list_for_each_safe (node, &k->workers) {
 		struct held *h = list_entry(node, struct held, node);
 
-		held_unlink_adopt(h);
+		if (k->stop_all)
+			held_unlink_adopt(h);
 		held_free(h);
 	}
 }
@@ -81,10 +82,8 @@ void keeper_progress(struct keeper *k)
 {
 	if (!k->begun && (k->stopping || keeper_adopting(k) == 0))
 		keeper_begin(k);
-	if (k->begun && k->stop_all && !keeper_has_workers(k)) {
-		keeper_end_vaults(k);
+	if (k->begun && k->stop_all && !keeper_has_workers(k))
 		loop_stop(k->loop);
-	}
 	if (k->stopping && k->daemon.pidfd < 0)
 		loop_stop(k->loop);
 }
@@ -301,6 +300,8 @@ int main(int argc, char **argv)
 		log_error("%s", e.msg);
 		k.exit_status = 1;
 	}
+	keeper_end_vaults(&k);
+	loop_free(k.loop);
 	if (lock >= 0)
 		keeper_unlock(&k, lock);
 	return k.exit_status;
