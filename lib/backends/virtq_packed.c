@@ -150,9 +150,24 @@ static int claim_replays(struct virtq *q, struct err *e)
 	return 0;
 }
 
+/*
+ * User-Mode Linux begins a packed ring with base 0 and means 0x80008000: its wrap counters are 1.
+ * The ring tells which it is. In a new one USED is set nowhere; where the counters really are 0 at
+ * index 0, a lap has ended in which at least one buffer began and was used, which set it.
+ */
+static uint32_t first_base(const struct virtq *q)
+{
+	if (q->cfg.base)
+		return q->cfg.base;
+	for (unsigned int i = 0; i < q->cfg.size; i++)
+		if (shared_load16(&q->packed.desc[i].packed.flags) & DESC_F_USED)
+			return 0;
+	return WRAP_BIT << 16 | WRAP_BIT;
+}
+
 static int packed_recover(struct virtq *q, struct err *e)
 {
-	uint32_t base = q->cfg.base;
+	uint32_t base = first_base(q);
 	struct inflight_position avail = {base & 0x7fff, !!(base & WRAP_BIT)};
 	struct inflight_position used = {base >> 16 & 0x7fff, !!(base >> 16 & WRAP_BIT)};
 

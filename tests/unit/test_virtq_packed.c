@@ -116,6 +116,42 @@ START_TEST(the_base_carries_both_positions)
 }
 END_TEST
 
+/* One buffer of one descriptor goes through a ring that starts at `base`. */
+static void serve_from(struct rig *r, uint32_t base)
+{
+	struct driver_buf buf = {DATA, 1};
+	struct virtq_config cfg = driver_config(&r->driver);
+	struct err e = ERR_INIT;
+	uint32_t len;
+	uint16_t id;
+
+	cfg.base = base;
+	device_close(&r->device);
+	close(r->inflight_fd);
+	r->inflight_fd = inflight_memfd(&r->driver);
+	ck_assert_int_eq(device_open(&r->device, &r->driver, &cfg, r->inflight_fd, &e), 0);
+	driver_add(&r->driver, &buf, 1, 0, 0);
+	ck_assert_uint_eq(device_serve(&r->device), 1);
+	ck_assert(driver_take(&r->driver, &id, &len));
+}
+
+START_TEST(a_base_without_wrap_counters_is_understood)
+{
+	struct rig r;
+
+	rig_open(&r, (struct driver_options){.size = 4});
+	serve_from(&r, 0);
+	ck_assert_uint_eq(virtq_base(r.device.q), 0x80018001);
+	for (uint32_t idx = 1; idx < 4; idx++)
+		serve_from(&r, 0x80008000 | idx << 16 | idx);
+	/* Now 0 is what it says: the second lap begins. */
+	ck_assert_uint_eq(virtq_base(r.device.q), 0);
+	serve_from(&r, 0);
+	ck_assert_uint_eq(virtq_base(r.device.q), 0x00010001);
+	rig_close(&r);
+}
+END_TEST
+
 #define AV DESC_AVAIL /* available in the first lap */
 
 /* Descriptors from 0 on, or a table at DATA, that break one rule; {addr, len, id, flags}. */
@@ -366,7 +402,8 @@ START_TEST(misaligned_or_foreign_rings_are_refused)
 }
 END_TEST
 
-UNIT_MAIN(a_request_goes_through, the_base_carries_both_positions, bad_rings_are_broken,
+UNIT_MAIN(a_request_goes_through, the_base_carries_both_positions,
+	a_base_without_wrap_counters_is_understood, bad_rings_are_broken,
 	an_id_in_flight_is_not_taken_again, a_full_ring_is_full, calls_come_at_the_event,
 	an_event_that_was_not_negotiated_means_always, no_kick_is_lost,
 	replays_do_not_need_the_ring, misaligned_or_foreign_rings_are_refused)
