@@ -169,7 +169,7 @@ static int main_open_socket(struct process *p, struct err *e)
 			return err_wrap(e, "open the control socket");
 		p->made_socket = true;
 	}
-	d->server = server_new(d, fd, p->conf.socket_group, e);
+	d->server = server_new(d, fd, p->conf.socket_group, &server_default_limits, e);
 	return d->server ? 0 : -1;
 }
 

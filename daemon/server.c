@@ -12,9 +12,9 @@
  * order of the calls, and a client is only ever freed from the loop, never below a handler.
  *
  * What a client can cost: `in` holds one message of the size its role may send; while a request
- *runs or more than SERVER_PAUSE_QUEUED bytes wait to be read, no new call is begun (so who
+ *runs or more than pause_queued bytes wait to be read, no new call is begun (so who
  *pipelines without reading only stops itself); a single reply may be large; a stream that would
- *leave more than SERVER_MAX_QUEUED unread, half a message that does not get finished, and a reply
+ *leave more than max_queued unread, half a message that does not get finished, and a reply
  *that does not get read end the connection. Nobody else waits for any of that.
  *
  * The end of input is not the end of the client: `printf ... | nc -N` shuts its side down and waits
@@ -43,10 +43,18 @@
 #define ACCEPT_BATCH       64
 #define ACCEPT_RETRY_MS    1000
 #define CLIENT_KEEP_BUFFER ((size_t)64 << 10) /* a larger one is freed when it is empty */
-#define CLIENT_MAX_OUT     (JSON_MAX_OUT + SERVER_MAX_QUEUED)
+
+const struct server_limits server_default_limits = {
+	.max_clients = 1024,
+	.root_clients = 64,
+	.max_queued = (size_t)16 << 20,
+	.pause_queued = (size_t)1 << 20,
+	.stall_ms = 30000,
+};
 
 struct server {
 	struct daemon *daemon;
+	const struct server_limits *limits;
 	int fd;
 	struct watch *watch, *retry;
 	gid_t group; /* who may read; PEER_NO_GROUP: nobody but root */
@@ -115,7 +123,7 @@ static void client_update(struct client *c);
 /* An event may have to wait for a slow reader, but not without end; a reply always fits. */
 static bool client_has_room(const struct client *c, size_t len, bool last)
 {
-	return last || c->out.len == 0 || c->out.len + len <= SERVER_MAX_QUEUED;
+	return last || c->out.len == 0 || c->out.len + len <= c->server->limits->max_queued;
 }
 
 static void client_put(struct client *c, const char *text, size_t len)
@@ -226,7 +234,8 @@ static void client_refuse_size(struct client *c)
 /* Begins the calls that are complete, one after the other. */
 static void client_run(struct client *c)
 {
-	while (!c->request && !c->closing && !c->broken && c->out.len <= SERVER_PAUSE_QUEUED) {
+	while (!c->request && !c->closing && !c->broken &&
+		c->out.len <= c->server->limits->pause_queued) {
 		ssize_t len = varlink_next(&c->framer, &c->in, c->max_message);
 		int broken;
 
@@ -263,7 +272,7 @@ static void client_update(struct client *c)
 		events |= WATCH_WRITE;
 	ops->set_events(c->watch, events);
 	if (stall != c->stall && stall != STALL_NONE && !c->broken)
-		ops->set_timer(c->stall_timer, SERVER_STALL_MS);
+		ops->set_timer(c->stall_timer, c->server->limits->stall_ms);
 	c->stall = stall;
 }
 
@@ -319,7 +328,8 @@ static int client_watch(struct client *c, struct err *e)
 
 	c->watch = loop->ops->add_fd(loop, c->fd, WATCH_READ, client_ready, c, e);
 	c->soon = loop->ops->add_timer(loop, 0, client_soon, c, e);
-	c->stall_timer = loop->ops->add_timer(loop, SERVER_STALL_MS, client_stalled, c, e);
+	c->stall_timer =
+		loop->ops->add_timer(loop, c->server->limits->stall_ms, client_stalled, c, e);
 	return c->watch && c->soon && c->stall_timer ? 0 : -1;
 }
 
@@ -334,7 +344,7 @@ static int client_new(struct server *s, const struct request_peer *peer, int fd,
 	c->peer = *peer;
 	c->max_message = peer->role == ROLE_CHANGE ? VARLINK_MAX_MESSAGE : VARLINK_MAX_UNTRUSTED;
 	buf_init(&c->in, c->max_message + 1); /* with its NUL */
-	buf_init(&c->out, CLIENT_MAX_OUT);
+	buf_init(&c->out, JSON_MAX_OUT + s->limits->max_queued);
 	list_append(&s->clients, &c->node);
 	s->client_count++;
 	if (client_watch(c, e) == 0)
@@ -360,9 +370,9 @@ static void server_turn_away(int fd, const struct err *e)
 
 static int server_check_room(const struct server *s, const struct request_peer *peer, struct err *e)
 {
-	unsigned int kept = peer->role == ROLE_CHANGE ? 0 : SERVER_ROOT_CLIENTS;
+	unsigned int kept = peer->role == ROLE_CHANGE ? 0 : s->limits->root_clients;
 
-	if (s->client_count + kept < SERVER_MAX_CLIENTS)
+	if (s->client_count + kept < s->limits->max_clients)
 		return 0;
 	err_set(e, ERR_BUSY, "CLIENTS", "too many clients are connected");
 	err_evidence(e, "%u connections", s->client_count);
@@ -430,7 +440,8 @@ static int server_unblock(const struct server *s, struct err *e)
 	return rc < 0 ? err_sys(e, -rc, "prepare the control socket") : 0;
 }
 
-struct server *server_new(struct daemon *d, int listen_fd, const char *group, struct err *e)
+struct server *server_new(struct daemon *d, int listen_fd, const char *group,
+	const struct server_limits *limits, struct err *e)
 {
 	struct server *s = calloc(1, sizeof(*s));
 
@@ -440,6 +451,7 @@ struct server *server_new(struct daemon *d, int listen_fd, const char *group, st
 		return NULL;
 	}
 	s->daemon = d;
+	s->limits = limits;
 	s->fd = listen_fd;
 	s->group = peer_group(group);
 	list_init(&s->clients);

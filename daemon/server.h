@@ -9,11 +9,16 @@
 
 #include "lib/watch.h"
 
-#define SERVER_MAX_CLIENTS  1024
-#define SERVER_ROOT_CLIENTS 64                 /* of these, kept for who may change things */
-#define SERVER_MAX_QUEUED   ((size_t)16 << 20) /* bytes a client may leave unread in a stream */
-#define SERVER_PAUSE_QUEUED ((size_t)1 << 20)  /* no new call is begun above this */
-#define SERVER_STALL_MS     30000 /* for half a message, or an unread reply, to move on */
+/* What clients can cost. */
+struct server_limits {
+	unsigned int max_clients;
+	unsigned int root_clients; /* of these, kept for who may change things */
+	size_t max_queued;         /* bytes a client may leave unread in a stream */
+	size_t pause_queued;       /* no new call is begun above this */
+	uint64_t stall_ms;         /* for half a message, or an unread reply, to move on */
+};
+
+extern const struct server_limits server_default_limits;
 
 struct daemon;
 struct server;
@@ -25,8 +30,12 @@ struct server;
  */
 int server_listen(const char *path, const char *group, struct err *e);
 
-/* Serves listen_fd, which becomes the server's. NULL with e set (the fd is then closed too). */
-struct server *server_new(struct daemon *d, int listen_fd, const char *group, struct err *e);
+/*
+ * Serves listen_fd, which becomes the server's (also when this fails). `limits` is kept, not copied.
+ * NULL with e set.
+ */
+struct server *server_new(struct daemon *d, int listen_fd, const char *group,
+	const struct server_limits *limits, struct err *e);
 
 /* Drops all clients. NULL is allowed. */
 void server_free(struct server *s);
