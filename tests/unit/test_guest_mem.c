@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* lib/backends/guest_mem: every lookup is bounded, every lie about a region is refused. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -335,6 +336,33 @@ START_TEST(a_file_that_shrinks_poisons)
 }
 END_TEST
 
+/* Works without a single huge page: nothing is reserved, and the first touch is a fault. */
+START_TEST(huge_pages_are_mapped_and_patched_whole)
+{
+	const uint64_t huge = 2 * MiB;
+	struct guest_mem *mem = guest_mem_new();
+	int fd = memfd_create("guest", MFD_CLOEXEC | MFD_HUGETLB | (21u << 26 /* of 2^21 bytes */));
+	struct err e = ERR_INIT;
+	volatile char *data;
+
+	if (fd < 0 || ftruncate(fd, (off_t)(4 * huge)) < 0) {
+		printf("SKIP huge pages: %s\n", strerror(errno));
+		return;
+	}
+	ck_assert_int_eq(guest_mem_catch_faults(mem, &e), 0);
+	ck_assert_int_eq(add(mem, 0, huge + 5, 0, huge - PAGE, fd), 0);
+	ck_assert_int_eq(add(mem, 4 * MiB, 3 * huge + 1, 4 * MiB, huge, fd), -1);
+	data = guest_mem_gpa(mem, 0, huge + 5);
+	ck_assert_int_eq(ftruncate(fd, 0), 0);
+	ck_assert_int_eq(data[PAGE + 7], 0);
+	ck_assert(guest_mem_is_poisoned(mem));
+	data[huge + 4] = 1;
+	guest_mem_free(mem);
+	ck_assert_uint_eq(mappings(), 0);
+	close(fd);
+}
+END_TEST
+
 static void fault_outside(void)
 {
 	int fd = memfd(PAGE);
@@ -373,4 +401,5 @@ END_TEST
 UNIT_MAIN(addresses_lead_to_the_right_byte, lookups_end_where_the_region_ends,
 	buffers_may_cross_regions_that_meet, lies_are_refused, only_memory_is_mapped,
 	odd_sizes_and_offsets_are_exact, slots_are_stable_and_reused, slots_are_counted,
-	nothing_leaks, a_file_that_shrinks_poisons, other_signals_are_fatal)
+	nothing_leaks, a_file_that_shrinks_poisons, huge_pages_are_mapped_and_patched_whole,
+	other_signals_are_fatal)

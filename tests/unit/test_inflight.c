@@ -3,7 +3,7 @@
  * lib/backends/inflight: regions as a VMM describes them, and what their bytes may say. What a
  * crash leaves there is tested by test_virtq_crash.
  */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -368,6 +368,56 @@ START_TEST(a_part_can_be_made_fresh)
 }
 END_TEST
 
+static unsigned int count_lines(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	unsigned int n = 0;
+	char line[512];
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f))
+		n += !!strstr(line, "memfd:");
+	fclose(f);
+	return n;
+}
+
+static int lowest_free_fd(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
+START_TEST(a_thousand_starts_leave_nothing)
+{
+	unsigned int maps;
+	struct rig r;
+	int fd;
+
+	rig_open(&r, false, 3);
+	maps = count_lines("/proc/self/maps");
+	fd = lowest_free_fd();
+	for (int i = 0; i < 1000; i++) {
+		struct virtq_config cfg = driver_config(&r.driver);
+		struct err e = ERR_INIT;
+		struct device next;
+
+		cfg.takeover = true;
+		if (i % 3 == 1)
+			cfg.used_uva = 4; /* refused late */
+		r.split->version = i % 3 == 2 ? 9 : 1;
+		ck_assert_int_eq(
+			device_open(&next, &r.driver, &cfg, r.fd, &e), i % 3 == 0 ? 0 : -1);
+		device_close(&next);
+	}
+	ck_assert_uint_eq(count_lines("/proc/self/maps"), maps);
+	ck_assert_int_eq(lowest_free_fd(), fd);
+	rig_close(&r);
+}
+END_TEST
+
 UNIT_MAIN(sizes_follow_the_layout, geometry_is_checked, bytes_are_as_specified,
 	split_lies_are_refused, split_oddities_are_bounded, a_ring_smaller_than_its_region,
-	packed_lies_are_refused, the_other_format_is_refused, a_part_can_be_made_fresh)
+	packed_lies_are_refused, the_other_format_is_refused, a_part_can_be_made_fresh,
+	a_thousand_starts_leave_nothing)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* lib/backends/virtq_split: what a good driver gets, and what a bad one does not. */
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/unit/driver.h"
@@ -491,9 +492,34 @@ START_TEST(base_counts_when_nothing_is_in_flight)
 }
 END_TEST
 
+START_TEST(a_ring_moves_with_its_memory)
+{
+	struct guest_region_desc low = {GUEST_BASE, GUEST_HALF, GUEST_UVA, GUEST_HALF};
+	struct driver_buf buf = {DATA, 8};
+	struct err e = ERR_INIT;
+	struct rig r;
+	void *gap;
+
+	rig_open(&r, (struct driver_options){.size = 8});
+	driver_add(&r.driver, &buf, 0, 1, 0);
+	ck_assert_uint_eq(device_serve(&r.device), 1);
+	ck_assert_int_ge(guest_mem_remove(r.device.mem, &low, &e), 0);
+	ck_assert_int_eq(virtq_remap(r.device.q, &e), -1);
+	ck_assert_msg(strstr(e.msg, "ring 0: descriptor table is outside"), "%s", e.msg);
+	/* Something else lies where it was. */
+	gap = mmap(NULL, GUEST_HALF, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ck_assert_int_ge(guest_mem_add(r.device.mem, &low, r.driver.fd, &e), 0);
+	ck_assert_int_eq(virtq_remap(r.device.q, &e), 0);
+	driver_add(&r.driver, &buf, 0, 1, 0);
+	ck_assert_uint_eq(device_serve(&r.device), 1);
+	munmap(gap, GUEST_HALF);
+	rig_close(&r);
+}
+END_TEST
+
 UNIT_MAIN(a_request_goes_through, buffers_cross_the_seam_of_two_regions,
 	indirect_tables_are_followed, bad_chains_break_the_ring, most_buffers_are_exact,
 	avail_index_may_be_size_ahead_and_no_more, a_head_in_flight_is_not_taken_again,
 	rings_outside_memory_are_refused, sizes_are_exact, calls_come_when_wanted,
 	calls_come_at_the_event_index, no_kick_is_lost, a_successor_goes_on,
-	base_counts_when_nothing_is_in_flight)
+	base_counts_when_nothing_is_in_flight, a_ring_moves_with_its_memory)
