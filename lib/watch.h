@@ -13,6 +13,8 @@ enum watch_events {
 	WATCH_READ = 1,
 	WATCH_WRITE = 2,
 	WATCH_TIMER = 4, /* only ever reported */
+	WATCH_EDGE =
+		8, /* with the others: report news only, not a state that lasts (worker loop) */
 };
 
 struct watch; /* one registered fd or timer; owned by the loop until removed */

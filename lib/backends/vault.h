@@ -21,7 +21,8 @@ enum vault_slot {
 	VAULT_BACKEND_REQ, /* the channel for our own requests to the VMM */
 	VAULT_ADOPT,       /* where a new keeper connects (listening) */
 	VAULT_SPEC,        /* the attachment's description: the daemon's, never read by a worker */
-	VAULT_MEM0 = 16,   /* + slot of guest_mem */
+	VAULT_REPLY,       /* goes along with the reply being sent */
+	VAULT_MEM0 = 16,   /* + index of the session page's region */
 	VAULT_KICK0 = VAULT_MEM0 + GUEST_MEM_MAX_REGIONS, /* + ring index */
 	VAULT_CALL0 = VAULT_KICK0 + VU_MAX_QUEUES,
 	VAULT_ERR0 = VAULT_CALL0 + VU_MAX_QUEUES,
@@ -33,7 +34,7 @@ struct vault;
 struct vault_ops {
 	/* Tells the keeper and waits for its word; the worker's own table is kept by vault.c. */
 	int (*put)(struct vault *vault, unsigned int slot, int fd, struct err *e);
-	void (*drop)(struct vault *vault, unsigned int slot);
+	void (*drop)(struct vault *vault, unsigned int first, unsigned int count);
 };
 
 struct vault {

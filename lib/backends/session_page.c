@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation.
+ *
+ * The page is a sealed memfd that a worker maps shared. When the worker is killed, the page holds
+ * exactly the stores it had executed, in program order (x86 and arm64 alike: a process that maps it
+ * afterwards reads memory, not another processor's reordered view). So "what survives a kill" is a
+ * question of the order of stores alone, and everything here is a group of facts plus one store
+ * that makes them count (page_commit):
+ *
+ *	message      message.word is one 64-bit word, so number, state and bytes consumed change
+ *	             together. reply and lengths are written before the store that says ACTED.
+ *	             Who writes it when: vu_message.c.
+ *	region       desc, then epoch = mem_epoch. Removing is epoch = 0. Replacing the whole table
+ *	             writes the new regions with epoch mem_epoch + 1 into free entries, then
+ *	             mem_epoch + 1: the old ones stop and the new ones begin to count at once.
+ *	in-flight,   the facts, then valid = 1. Changing them goes through valid = 0. The descriptor
+ *	log          is in the vault before valid is set.
+ *	ring         facts of a stopped ring are plain; started = 1 is stored when everything that a
+ *	             successor needs to run it is in the page and the vault; on stopping, base is
+ *	             stored before started = 0.
+ *	counters     plain stores; a kill may lose the count of one batch. Nothing depends on them.
+ *
+ * A descriptor in the vault that the page does not count (killed between the two) is dropped by the
+ * successor; the page never counts one that is not there.
+ */
+#include "lib/backends/session_page_layout.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/fdio.h"
+
+int session_page_create(struct err *e)
+{
+	auto_close int fd = fdio_sealed_memfd("iovd session page", SESSION_PAGE_SIZE, e);
+	struct session_page *page;
+
+	if (fd < 0)
+		return err_wrap(e, "make a session page");
+	page = mmap(NULL, SESSION_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED)
+		return err_sys(e, errno, "make a session page: map it");
+	page->size = SESSION_PAGE_SIZE;
+	page->version = SESSION_PAGE_VERSION;
+	page->mem_epoch = 1;
+	page->magic = SESSION_PAGE_MAGIC;
+	munmap(page, SESSION_PAGE_SIZE);
+	return steal_fd(&fd);
+}
+
+static int page_check(const struct session_page *page, struct err *e)
+{
+	if (page->magic != SESSION_PAGE_MAGIC)
+		return err_set(e, ERR_FAILED, "SESSION-PAGE", "not a session page");
+	if (page->version != SESSION_PAGE_VERSION || page->size != SESSION_PAGE_SIZE)
+		return err_set(e, ERR_FAILED, "SESSION-PAGE",
+			"a session page of version %u and %u bytes, not version %u and %u bytes",
+			page->version, page->size, SESSION_PAGE_VERSION, SESSION_PAGE_SIZE);
+	return 0;
+}
+
+struct session_page *session_page_map(int fd, struct err *e)
+{
+	struct session_page *page;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || st.st_size != SESSION_PAGE_SIZE) {
+		err_set(e, ERR_FAILED, "SESSION-PAGE", "session page: not %u bytes long",
+			SESSION_PAGE_SIZE);
+		return NULL;
+	}
+	page = mmap(NULL, SESSION_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED) {
+		err_sys(e, errno, "session page: map it");
+		return NULL;
+	}
+	if (page_check(page, e) < 0) {
+		munmap(page, SESSION_PAGE_SIZE);
+		return NULL;
+	}
+	return page;
+}
+
+void session_page_unmap(struct session_page *page)
+{
+	if (page)
+		munmap(page, SESSION_PAGE_SIZE);
+}
+
+/* The worker's words, made safe to print: it may have been taken over by its guest. */
+static void copy_reason(char *dst, const char *src, size_t size)
+{
+	for (size_t i = 0; i < size - 1; i++) {
+		dst[i] = src[i];
+		if (!src[i])
+			return;
+		if (src[i] < ' ' || src[i] > '~')
+			dst[i] = '?';
+	}
+	dst[size - 1] = '\0';
+}
+
+int session_page_status(int fd, struct session_status *status, struct err *e)
+{
+	struct session_page page;
+	ssize_t n = pread(fd, &page, sizeof(page), 0);
+
+	if (n < 0)
+		return err_sys(e, errno, "read the session page");
+	if ((size_t)n != sizeof(page))
+		return err_set(e, ERR_FAILED, "SESSION-PAGE", "the session page ends early");
+	if (page_check(&page, e) < 0)
+		return -1;
+	*status = (struct session_status){
+		.generation = page.generation,
+		.connected = page.connected == 1,
+		.started = page.started == 1,
+		.failed = page.failed == 1,
+		.in_flight = MIN(page.in_flight, VU_MAX_QUEUES * 1024u),
+		.requests_completed = page.requests_completed,
+		.replayed = page.replayed,
+		.errors = page.errors,
+		.vmm_sessions = page.vmm_sessions,
+	};
+	copy_reason(status->reason, page.reason, sizeof(status->reason));
+	return 0;
+}
