@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A device type as the vhost-user session sees it: features, configuration, and requests. The
+ * session owns rings, memory and messages and knows nothing of what a request means; a device
+ * knows nothing of rings. One thread; a device may complete a request before submit() returns.
+ */
+#pragma once
+
+#include "lib/backends/virtq.h"
+#include "lib/err.h"
+
+/*
+ * What a completion on the ring is for: the top byte of its user_data. The rest is the owner's.
+ */
+enum uring_kind {
+	URING_KIND_DEVICE = 1, /* a request of the device's engine */
+	URING_KIND_REPLY,      /* a reply to the VMM: | message number */
+	URING_KIND_CONSUME,    /* a message taken off the socket: | consumed before | number */
+};
+
+static inline uint64_t uring_tag(enum uring_kind kind, uint64_t rest)
+{
+	return (uint64_t)kind << 56 | rest;
+}
+
+static inline enum uring_kind uring_tag_kind(uint64_t user_data)
+{
+	return (enum uring_kind)(user_data >> 56);
+}
+
+/* Submissions that the engine leaves free for the session's own messages. */
+#define URING_RESERVED 8u
+
+struct backend;
+
+/* The session's side: set by it before the first submit(). */
+struct backend_host {
+	/* The device wrote what it had to (status included); `failed` only counts. */
+	void (*done)(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
+		bool failed);
+};
+
+struct backend_ops {
+	const char *name; /* "blk" */
+
+	/* Device feature bits (VIRTIO_BLK_F_...), none of transport or ring. */
+	uint64_t (*features)(struct backend *b);
+	uint16_t (*queues)(struct backend *b);
+	/* Fills `size` bytes of configuration space from `offset`; zeroes beyond its end. */
+	void (*config_read)(struct backend *b, uint32_t offset, uint32_t size, uint8_t *data);
+	/* A write by the driver; -1 with the reason when the field is not its to write. */
+	int (*config_write)(struct backend *b, uint32_t offset, uint32_t size, const uint8_t *data,
+		struct err *e);
+	void (*set_features)(struct backend *b, uint64_t features);
+
+	/* Where the device keeps what must survive its worker: zeroed when new. Called first. */
+	int (*restore)(struct backend *b, uint8_t saved[64], struct err *e);
+	/* Looks again at what the outside may have changed (size); true: the configuration did. */
+	bool (*refresh)(struct backend *b);
+
+	/* Room for a request of a ring: false stops fetching until one completed. */
+	bool (*has_room)(struct backend *b);
+	/* Takes a request: answered by host->done(), now or later. */
+	void (*submit)(struct backend *b, unsigned int ring, struct virtq_chain *chain);
+	/* The end of a batch of submit(): hand over what was collected. */
+	void (*flush)(struct backend *b);
+	/* A completion of kind URING_KIND_DEVICE. */
+	void (*complete)(struct backend *b, uint64_t user_data, int32_t res);
+	/* Requests handed to the kernel and not completed. */
+	unsigned int (*in_kernel)(struct backend *b);
+	/* Why the device can no longer serve (terminated), or NULL. */
+	const char *(*failure)(struct backend *b);
+	void (*free)(struct backend *b);
+};
+
+struct backend {
+	const struct backend_ops *ops;
+	struct backend_host *host;
+};
