@@ -317,6 +317,24 @@ static int decode_body(struct vu_msg *msg, const uint8_t *payload, struct err *e
 	return shape->decode ? shape->decode(msg, payload, e) : 0;
 }
 
+unsigned int vu_msg_wanted_fds(const void *data, size_t len)
+{
+	const uint8_t *payload = (const uint8_t *)data + VU_HEADER_SIZE;
+	struct vu_header h = read_header(data);
+	const struct request_info *info = &requests[h.request];
+	uint64_t value = 0;
+	uint32_t count = 0;
+
+	assert(h.request < ARRAY_SIZE(requests) && len == VU_HEADER_SIZE + h.size);
+	memcpy(&value, payload, MIN(sizeof(value), h.size));
+	memcpy(&count, payload, MIN(sizeof(count), h.size));
+	if (info->shape == SHAPE_RING_FD)
+		return value & VU_VRING_NOFD_BIT ? 0 : 1;
+	if (info->shape == SHAPE_MEM_TABLE)
+		return MIN(count, VU_MEM_TABLE_MAX);
+	return info->max_fds;
+}
+
 int vu_msg_decode(
 	struct vu_msg *msg, const void *data, size_t len, unsigned int fd_count, struct err *e)
 {

@@ -49,6 +49,12 @@ struct vu_msg {
  */
 int vu_msg_length(const void *data, size_t len, struct err *e);
 
+/*
+ * How many descriptors the whole message at `data` says that it comes with. The kernel attributes
+ * descriptors to buffers, not to messages: a reader may see its neighbour's (vu_message.c).
+ */
+unsigned int vu_msg_wanted_fds(const void *data, size_t len);
+
 /* Decodes one whole message of `len` bytes that came with fd_count descriptors. */
 int vu_msg_decode(
 	struct vu_msg *msg, const void *data, size_t len, unsigned int fd_count, struct err *e);

@@ -286,6 +286,7 @@ START_TEST(memory_tables_have_one_descriptor_per_region)
 		w = wire(VU_SET_MEM_TABLE, &mem, 8 + 32 * count);
 		ck_assert_int_eq(decode(&msg, &w, count, &e), 0);
 		ck_assert_uint_eq(msg.body.mem.count, count);
+		ck_assert_uint_eq(vu_msg_wanted_fds(&w, VU_HEADER_SIZE + 8 + 32 * count), count);
 		if (count) {
 			ck_assert_uint_eq(msg.body.mem.regions[count - 1].gpa, count);
 			ck_assert_uint_eq(msg.body.mem.regions[count - 1].offset, count + 3);
