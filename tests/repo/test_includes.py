@@ -29,7 +29,7 @@ MAY_INCLUDE = {
     "migrate": ("base", "lib/journal.h", "lib/backends/backend.h", "lib/backends/inflight.h"),
     "proto": ("base",),
     "cli": ("proto", "base"),
-    "worker": ("base", "backends", "iommu"),
+    "worker": ("base", "backends", "iommu", "daemon/keeper_proto.h"),
     "daemon": ("base", "host", "iommu", "backends", "migrate", "proto", "worker"),
     "tests": ("base", "host", "iommu", "backends", "migrate", "proto", "worker", "daemon", "cli"),
 }

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command line of iov-worker (man page iov-worker(1)). */
+#pragma once
+
+#include "lib/err.h"
+
+enum worker_cache { WORKER_CACHE_NONE, WORKER_CACHE_WRITEBACK };
+
+struct worker_args {
+	const char *type;        /* "blk" */
+	const char *blk_file;    /* alone: the disk */
+	const char *socket_path; /* alone: where to listen */
+	const char *serial;
+	const char *user;
+	uint64_t null_size; /* --null: a disk without bytes; 0: not asked for */
+	uint64_t drain_timeout_ms, poll_us;
+	uint16_t queues;
+	bool read_only;
+	enum worker_cache cache;
+	int fd; /* alone: the socket, listening or connected; else -1 */
+	/* Born by the keeper (daemon/keeper_proto.h): -1 when alone. */
+	int control_fd, ring_fd, old_ring_fd, backing_fd;
+	/* Print this and end with 0. */
+	bool print_capabilities, help, version;
+};
+
+int worker_args_parse(struct worker_args *args, int argc, char **argv, struct err *e);
+void worker_args_help(void);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The box that a worker lives in: a user of its own, no capability, no new privileges, nobody to
+ * look into its memory, and a short list of system calls, anything else ends the process.
+ *
+ * Not on the list: whatever opens (open, socket, connect, accept on anything not handed in is
+ * harmless), starts (execve, fork), looks at or signals others (ptrace, kill), or makes an io_uring.
+ * Mapping executable memory is not possible. What the ring may do is the ring's own restriction
+ * (lib/backends/uring.h): a filter does not see it.
+ */
+#pragma once
+
+#include "lib/err.h"
+
+/*
+ * Becomes `user` (NULL: stays who it is) when started as root, then drops what is left. With
+ * `forgive` a forbidden call fails with EPERM and is logged by the kernel's audit instead of
+ * ending the process: for finding out what a new environment needs, never for service.
+ */
+int worker_sandbox_enter(const char *user, bool forgive, struct err *e);
