@@ -517,9 +517,32 @@ START_TEST(a_ring_moves_with_its_memory)
 }
 END_TEST
 
+START_TEST(four_gigabytes_are_too_much)
+{
+	const uint64_t big = 3ull << 30, gpa = 1ull << 40;
+	struct guest_region_desc region = {gpa, big, gpa, 0};
+	struct driver_buf bufs[] = {{gpa, 1u << 31}, {gpa, (1u << 31) - 1}, {gpa, 1}};
+	int fd = memfd_create("sparse", MFD_CLOEXEC);
+	struct virtq_chain *chain;
+	struct rig r;
+
+	rig_open(&r, (struct driver_options){.size = 8});
+	ck_assert_int_eq(ftruncate(fd, (off_t)big), 0);
+	ck_assert_int_ge(guest_mem_add(r.device.mem, &region, fd, NULL), 0);
+	driver_add(&r.driver, bufs, 1, 1, 0);
+	chain = virtq_pop(r.device.q);
+	ck_assert_ptr_nonnull(chain);
+	ck_assert_uint_eq(chain->out_len + chain->in_len, UINT32_MAX);
+	driver_add(&r.driver, bufs, 1, 2, 0);
+	close(fd);
+	expect_broken(&r, "more than 4 GiB");
+}
+END_TEST
+
 UNIT_MAIN(a_request_goes_through, buffers_cross_the_seam_of_two_regions,
 	indirect_tables_are_followed, bad_chains_break_the_ring, most_buffers_are_exact,
 	avail_index_may_be_size_ahead_and_no_more, a_head_in_flight_is_not_taken_again,
 	rings_outside_memory_are_refused, sizes_are_exact, calls_come_when_wanted,
 	calls_come_at_the_event_index, no_kick_is_lost, a_successor_goes_on,
-	base_counts_when_nothing_is_in_flight, a_ring_moves_with_its_memory)
+	base_counts_when_nothing_is_in_flight, a_ring_moves_with_its_memory,
+	four_gigabytes_are_too_much)
