@@ -95,11 +95,27 @@ static int main_exec_keeper(char **argv, struct err *e)
 
 /* --- folders, lock, pid file ------------------------------------------------------------------ */
 
+/* Who else could write there could put his own socket or store in place of ours. */
+static int main_check_dir(const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_sys(e, errno, "look at %s", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, ERR_FAILED, "FOLDER", "%s is no folder", path);
+	if ((st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+		return 0;
+	err_set(e, ERR_REFUSED, "FOLDER", "others can change what is in %s", path);
+	err_evidence(e, "owner %u, mode %04o", (unsigned int)st.st_uid, st.st_mode & 07777u);
+	return err_fix(e, "give it to the user that iovd runs as, with mode 0711 or less");
+}
+
 static int main_make_dir(const char *path, mode_t mode, struct err *e)
 {
 	if (mkdir(path, mode) < 0 && errno != EEXIST)
 		return err_sys(e, errno, "make the folder %s", path);
-	return 0;
+	return main_check_dir(path, e);
 }
 
 /* One daemon for a runtime folder; the lock falls with the process, however it ends. */

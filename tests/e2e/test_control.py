@@ -381,6 +381,16 @@ def test_dead_socket(scratch):
     expect(second.socket.read_text() == "mine", "a file in the way was harmed")
 
 
+def test_open_folder(scratch):
+    """A folder in which others may write is not trusted."""
+    for mode in (0o722, 0o770, 0o777, 0o1777):
+        (scratch / "open").mkdir(exist_ok=True)
+        os.chmod(scratch / "open", mode)
+        with Control(scratch, "open", wait=False) as control:
+            expect(control.wait() == 4, f"a folder of mode {mode:o} is taken")
+            expect("[FOLDER]" in control.tail(), control.tail())
+
+
 def has_libsystemd():
     config = program("iovd").parent / "config.h"
     return "#define HAVE_LIBSYSTEMD 1" in config.read_text()
@@ -445,7 +455,7 @@ def test(scratch):
             notes.append(run_check(check, control))
         for check in (test_exit_statuses, test_one_per_folder):
             notes.append(run_check(check, control, scratch))
-    for check in (test_dead_socket, test_activation, test_readiness):
+    for check in (test_dead_socket, test_open_folder, test_activation, test_readiness):
         notes.append(run_check(check, scratch))
     return "; ".join(filter(None, notes))
 
