@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The event bus: what `iovctl watch` prints. Whoever changes something says so here; each event
- *gets the next sequence number and goes to all watchers at once, in order. Nothing is kept.
+ * gets the next sequence number and goes to all watchers at once, in order. Nothing is kept.
  *
  *	{"schema":"iovd.event/1","seq":7,"time":"2025-05-01T10:00:00.123Z","event":"changed",
  *	 "kind":"attachment","id":"web1/disk0","data":{...}}

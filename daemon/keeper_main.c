@@ -7,7 +7,7 @@
  *	start		take the lock; adopt the workers that live; then start the daemon
  *	SIGTERM		end the daemon, then itself; workers go on
  *	--stop-all	end the keeper that runs, if any, as by SIGTERM; adopt the workers as it
- *would be done at a start; end them; then itself
+ * would be done at a start; end them; then itself
  *
  * R/keeper.pid is also the lock: who holds it (an OFD lock) is the keeper of this runtime folder.
  */

@@ -12,10 +12,10 @@
  * order of the calls, and a client is only ever freed from the loop, never below a handler.
  *
  * What a client can cost: `in` holds one message of the size its role may send; while a request
- *runs or more than pause_queued bytes wait to be read, no new call is begun (so who
- *pipelines without reading only stops itself); a single reply may be large; a stream that would
- *leave more than max_queued unread, half a message that does not get finished, and a reply
- *that does not get read end the connection. Nobody else waits for any of that.
+ * runs or more than pause_queued bytes wait to be read, no new call is begun (so who
+ * pipelines without reading only stops itself); a single reply may be large; a stream that would
+ * leave more than max_queued unread, half a message that does not get finished, and a reply
+ * that does not get read end the connection. Nobody else waits for any of that.
  *
  * The end of input is not the end of the client: `printf ... | nc -N` shuts its side down and waits
  * for answers. It has gone when both directions are closed (POLLHUP), or when writing fails.

@@ -22,19 +22,22 @@
  *	                           7  entries[h].inflight = 0	   for each h of the batch
  *	                           8  region.used_idx = used.idx
  *
- *	cut at    what it looks like                        what it means
- *	1, 2      inflight 0, counter perhaps new           never fetched; nothing was submitted.
- *	                                                    The counter means nothing without the
- *mark 3         inflight 1                                in flight: replay 4         the same; h's
- *`next` is new               the same: `next` is only looked at through last_batch_head 5 used_idx
- *equal, last_batch_head = h       the same: the indexes are equal, so the list is not looked at at
- *all 6         the same, used elements written           the same: beyond used.idx they mean
- *nothing 7         used_idx != used.idx                      the last (used.idx - used_idx)
- *requests of the list are done: cleared, not replayed 7 again   some of these are cleared already
- *the same; clearing twice is harmless 8         all of these are cleared                  the same
+ *	cut at  what it looks like                   what it means
+ *	1, 2    inflight 0, counter perhaps new      never fetched, nothing was submitted; without
+ *	                                             the mark the counter means nothing
+ *	3       inflight 1                           in flight: replay
+ *	4       the same; h's `next` is new          the same: `next` is only looked at through
+ *	                                             last_batch_head
+ *	5       used_idx equal, last_batch_head = h  the same: the indexes are equal, so the list is
+ *	                                             not looked at at all
+ *	6       the same, used elements written      the same: beyond used.idx they mean nothing
+ *	7       used_idx != used.idx                 the last (used.idx - used_idx) requests of the
+ *	                                             list are done: cleared, not replayed
+ *	7 again some of these are cleared already    the same; clearing twice is harmless
+ *	8       all of these are cleared             the same
  *
  * The list is walked exactly (used.idx - used_idx) steps from last_batch_head. Beyond, it leads
- *into batches of the past (a request that was staged, cut off and staged again may even point at
+ * into batches of the past (a request that was staged, cut off and staged again may even point at
  * itself), which is why its length comes from the indexes alone. And this is why no batch may begin
  * before store 8 of the batch before.
  *

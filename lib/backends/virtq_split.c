@@ -15,9 +15,9 @@
  *
  * Notifications. With EVENT_IDX each side names the index at which it wants to hear: used_event
  * (call us when used.idx passes it) and avail_event (kick when avail.idx passes it). Without, a
- *flag says "not now". "kicks off" costs nothing with EVENT_IDX: an avail_event that stays behind
- *asks for nothing until 2^16 later. Both sides store, fence, then load the other's word, so that
- *one of the two always sees the other.
+ * flag says "not now". "kicks off" costs nothing with EVENT_IDX: an avail_event that stays behind
+ * asks for nothing until 2^16 later. Both sides store, fence, then load the other's word, so that
+ * one of the two always sees the other.
  *
  * Order of stores with the in-flight region: inflight.c.
  */

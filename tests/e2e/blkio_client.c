@@ -6,19 +6,19 @@
  *	blkio_client SOCKET [key=value]...
  *
  *	job=verify	writes a pattern, flushes, reads it back and compares; then write-zeroes,
- *which must read as zeroes, and discard. With readonly=1: only reads, and compares what an earlier
- *run left (keep=1 leaves out what destroys the pattern). job=load	random 4 KiB reads (write=1:
+ * which must read as zeroes, and discard. With readonly=1: only reads, and compares what an earlier
+ * run left (keep=1 leaves out what destroys the pattern). job=load	random 4 KiB reads (write=1:
  *writes) for seconds=N; the fallback of the bench.
  *	wait=		block (sleep for completions), loop (busy loop on a queue), poll (driver's
- *poll queue) depth= size= bs= queues= queue_size= seed=
+ * poll queue) depth= size= bs= queues= queue_size= seed=
  *
  * Theory of operation
  *
  * Every job is a stream of requests on one or more queues, each queue with `depth` slots. A slot
- *owns a buffer in the memory region shared with the server and at most one request. Offsets run
- *through all blocks in a scattered order, so that requests of one batch are neither adjacent nor in
+ * owns a buffer in the memory region shared with the server and at most one request. Offsets run
+ * through all blocks in a scattered order, so that requests of one batch are neither adjacent nor in
  *order, and every block is visited once. Each 8-byte word of a block is a function of seed, block
- *and place: a block that lands elsewhere, an old one, or a torn one does not pass for the right
+ * and place: a block that lands elsewhere, an old one, or a torn one does not pass for the right
  *one.
  *
  * Prints one JSON line; exit status 0 only when every request succeeded and every byte was right.
