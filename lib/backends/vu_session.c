@@ -33,6 +33,7 @@
 #include <stdlib.h>
 
 #include "lib/cleanup.h"
+#include "lib/log.h"
 
 #define DOOR_CLOSED_MS 1000u
 
@@ -183,7 +184,7 @@ void vu_end(struct vu_session *s, const struct err *why)
 	if (why)
 		vu_report(s, "the connection is closed: %s", why->msg);
 	else
-		vu_report(s, "the VMM has left");
+		log_debug("vu", "the VMM has left");
 	s->ending = true;
 	unwatch(s, &s->conn_watch);
 	unwatch(s, &s->drain_timer);

@@ -25,7 +25,7 @@ struct vu_session_config {
 	uint64_t drain_timeout_ms; /* how long the VMM may have to wait for requests to end */
 	/* What session_page.h's status says has changed; may be NULL. */
 	void (*changed)(void *arg);
-	/* One sentence for the log: a connection's end and its reason, a ring that broke. */
+	/* One sentence for the log: why a connection is closed, how a ring broke, and the like. */
 	void (*report)(void *arg, const char *sentence);
 	void *arg;
 };
