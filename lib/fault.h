@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Places where a test ends the process, to see what a crash there leaves. Nothing happens unless
- * the environment, which is root's for a daemon, says IOVD_FAULT=NAME: the process is then killed
- * at the place of that name, as by kill -9; NAME:N at the Nth time. IOVD_FAULT=list writes the name
- * of every place passed to standard error instead.
+ * the environment -- root's, for a daemon -- has IOVD_FAULT=FILE. At the place whose name that file
+ * holds, it is removed and the process killed, as by kill -9: once, so that the next process gets
+ * past it. While it holds "list", the names of all places passed are logged.
  */
 #pragma once
 

@@ -322,13 +322,18 @@ static void recover(void)
 /* The same program, killed at the point; false when it is not on the way. */
 static bool crash(const struct stages_table *table, const char *point)
 {
-	int status;
+	char file[96];
+	int status, fd;
 	pid_t pid;
 
+	snprintf(file, sizeof(file), "%s/fault", dir);
+	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	ck_assert_int_eq(write(fd, point, strlen(point)), (ssize_t)strlen(point));
+	close(fd);
 	close_all();
 	pid = fork();
 	if (pid == 0) {
-		setenv("IOVD_FAULT", point, 1);
+		setenv("IOVD_FAULT", file, 1);
 		open_all();
 		run(table);
 		_exit(0);
