@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "lib/backends/uring.h"
@@ -186,7 +187,8 @@ void keeper_child_run(const struct spawn *s)
 	struct err e = ERR_INIT;
 	int control = s->control;
 
-	setsid(); /* a terminal's interrupt is for the keeper */
+	prctl(PR_SET_NAME, "iov-worker"); /* what it is to everybody from now on */
+	setsid();                           /* a terminal's interrupt is for the keeper */
 	if (child_open(&c, &e) == 0 && child_lock(&c, &e) == 0 && child_arm(&c, &e) == 0 &&
 		child_place_fds(&c, &e) == 0) {
 		control = KEEPER_FD_CONTROL;
