@@ -9,16 +9,25 @@
 
 struct conf;
 struct events;
+struct hands;
 struct inventory;
 struct jobs;
+struct reconcile;
+struct registry;
 struct server;
+struct store;
+struct supervisor;
 
 struct daemon {
 	const struct conf *conf;
 	struct watch_loop *loop;
-	int keeper_fd; /* socket to iovd-keeper, -1: none, and no attachments then */
 	struct events *events;
 	struct jobs *jobs;
 	struct inventory *inventory;
+	struct hands *hands;
+	struct store *store;
+	struct registry *registry;
+	struct supervisor *supervisor;
+	struct reconcile *reconcile;
 	struct server *server;
 };

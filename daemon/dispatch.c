@@ -21,6 +21,12 @@ const struct method dispatch_methods[] = {
 	{MANAGER("ListGroups"), ROLE_READ, LOCK_NONE, .run = do_list_groups},
 	{MANAGER("Show"), ROLE_READ, LOCK_NONE, .params = &do_show_params, .run = do_show},
 
+	{MANAGER("ListAttachments"), ROLE_READ, LOCK_NONE, .params = &do_list_attachments_params,
+		.run = do_list_attachments},
+	{MANAGER("ListVms"), ROLE_READ, LOCK_NONE, .run = do_list_vms},
+	{MANAGER("Attach"), ROLE_CHANGE, LOCK_JOB, .params = &do_attach_params, .run = do_attach},
+	{MANAGER("Detach"), ROLE_CHANGE, LOCK_JOB, .params = &do_detach_params, .run = do_detach},
+
 	{MANAGER("ListJobs"), ROLE_READ, LOCK_NONE, .run = do_list_jobs},
 	{MANAGER("ShowJob"), ROLE_READ, LOCK_NONE, .params = &do_show_job_params,
 		.run = do_show_job},

@@ -21,6 +21,15 @@ void do_show(struct request *rq, const void *args);
 extern const struct json_params do_list_devices_params;
 extern const struct json_params do_show_params;
 
+/* do_attachment.c: attachments and the VMs that have them */
+void do_list_attachments(struct request *rq, const void *args);
+void do_list_vms(struct request *rq, const void *args);
+void do_attach(struct request *rq, const void *args);
+void do_detach(struct request *rq, const void *args);
+extern const struct json_params do_list_attachments_params;
+extern const struct json_params do_attach_params;
+extern const struct json_params do_detach_params;
+
 /* do_job.c: jobs and events */
 void do_list_jobs(struct request *rq, const void *args);
 void do_show_job(struct request *rq, const void *args);

@@ -27,7 +27,10 @@
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
 #include "daemon/loop.h"
+#include "daemon/hands.h"
 #include "daemon/notify.h"
+#include "daemon/reconcile.h"
+#include "daemon/supervisor.h"
 #include "daemon/server.h"
 #include "lib/cleanup.h"
 #include "lib/err.h"
@@ -42,6 +45,8 @@ struct process {
 	struct daemon daemon;
 	struct watch *term, *intr;
 	int lock_fd;
+	bool failed; /* to begin serving, for this reason */
+	struct err failure;
 	bool made_socket; /* not passed in: ours to remove */
 	char socket_path[PATH_MAX], pid_path[PATH_MAX];
 };
@@ -175,7 +180,7 @@ static void main_stop(void *arg, unsigned int signum)
 static int main_open_socket(struct process *p, struct err *e)
 {
 	struct daemon *d = &p->daemon;
-	int fd = notify_listen_fd(d->keeper_fd >= 0, e);
+	int fd = notify_listen_fd(p->conf.keeper_fd >= 0, e);
 
 	if (fd == -2)
 		return -1;
@@ -193,6 +198,7 @@ static int main_prepare(struct process *p, struct err *e)
 {
 	umask(0022);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a full quota is the store's error, not our end */
 	main_raise_fd_limit();
 	snprintf(p->socket_path, sizeof(p->socket_path), "%.4000s/iovd.sock", p->conf.runtime_dir);
 	snprintf(p->pid_path, sizeof(p->pid_path), "%.4000s/iovd.pid", p->conf.runtime_dir);
@@ -217,9 +223,31 @@ static int main_take_inventory(struct process *p, struct err *e)
 	if (inventory_new(sysroot, d->loop, &d->inventory, e) < 0)
 		return -1;
 	inventory_set_listener(d->inventory, main_tell, p);
-	if (d->keeper_fd >= 0)
+	if (p->conf.keeper_fd >= 0)
 		inventory_set_keeper(d->inventory, getppid());
 	return 0;
+}
+
+/* Store, keeper and host agree: only now may clients ask. */
+static int main_begin_serving(struct process *p, struct err *e)
+{
+	struct supervisor *supervisor = p->daemon.supervisor;
+
+	if (main_open_socket(p, e) < 0 || main_write_pid(p, e) < 0 ||
+		(supervisor && supervisor_up(supervisor, e) < 0))
+		return -1;
+	log_info("serving %s", p->socket_path);
+	notify_state("READY=1");
+	return 0;
+}
+
+static void main_reconciled(void *arg)
+{
+	struct process *p = arg;
+
+	p->failed = main_begin_serving(p, &p->failure) < 0;
+	if (p->failed)
+		loop_stop(p->daemon.loop);
 }
 
 static int main_start(struct process *p, struct err *e)
@@ -227,7 +255,6 @@ static int main_start(struct process *p, struct err *e)
 	struct daemon *d = &p->daemon;
 
 	d->conf = &p->conf;
-	d->keeper_fd = p->conf.keeper_fd;
 	d->loop = loop_new(e);
 	if (!d->loop)
 		return -1;
@@ -241,7 +268,9 @@ static int main_start(struct process *p, struct err *e)
 	d->jobs = jobs_new(d->loop, d->events, e);
 	if (!d->jobs || main_take_inventory(p, e) < 0)
 		return -1;
-	return main_open_socket(p, e);
+	if (reconcile_open(d, p->conf.keeper_fd, e) < 0)
+		return -1;
+	return reconcile_begin(d, main_reconciled, p, e);
 }
 
 /* The reverse of main_start(), from wherever it got to. */
@@ -252,6 +281,7 @@ static void main_end(struct process *p)
 	server_free(d->server);
 	if (p->made_socket)
 		unlink(p->socket_path);
+	reconcile_close(d);
 	inventory_free(d->inventory);
 	jobs_free(d->jobs);
 	events_free(d->events);
@@ -272,13 +302,13 @@ static int main_serve(struct process *p, struct err *e)
 	if (main_prepare(p, e) < 0)
 		return -1;
 	rc = main_start(p, e);
-	if (rc == 0)
-		rc = main_write_pid(p, e);
 	if (rc == 0) {
-		log_info("serving %s", p->socket_path);
-		notify_state("READY=1");
 		rc = loop_run(p->daemon.loop, e);
 		notify_state("STOPPING=1");
+	}
+	if (rc == 0 && p->failed) {
+		*e = p->failure;
+		rc = -1;
 	}
 	main_end(p);
 	return rc;
@@ -308,6 +338,8 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 
 	log_open("iovd");
+	if (strcmp(argv[0], HAND_NAME) == 0)
+		return hand_main(argc, argv);
 	if (main_run(&process, argc, argv, &e) == 0)
 		return EXIT_SUCCESS;
 	log_error("%s [%s]%s%s", e.msg, e.code, e.evidence[0] ? ": " : "", e.evidence);

@@ -18,3 +18,5 @@ typedef int show_fn(
 
 show_fn show_device; /* daemon/do_inventory.c */
 show_fn show_group;
+show_fn show_attachment; /* daemon/do_attachment.c */
+show_fn show_vm;

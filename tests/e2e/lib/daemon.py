@@ -71,7 +71,7 @@ class Daemon:
 
     def __exit__(self, *error):
         try:
-            proc.run([program("iovd"), *self._words, "--stop-all"], 60)
+            self.stop_all()
         finally:
             self._keeper.kill_all()
 
@@ -89,6 +89,10 @@ class Daemon:
         self._keeper.kill(signal.SIGTERM)
         if self._keeper.wait(30):
             raise Failed(f"the keeper did not end well\n    {self.tail()}")
+
+    def stop_all(self):
+        """Ends all of it, workers too."""
+        proc.run([program("iovd"), *self._words, "--stop-all"], 60)
 
     def tail(self):
         return self._keeper.tail()

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/backing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/keeper_proto.h"
+#include "lib/cleanup.h"
+
+/* Where QEMU holds locks on an image that it uses. */
+#define QEMU_LOCK_FIRST 100
+#define QEMU_LOCK_COUNT 200
+
+/* --- checks ----------------------------------------------------------------------------------- */
+
+static int probe_open(const char *node, bool readonly, struct err *e)
+{
+	int fd = open(node, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int sys = errno;
+
+	if (fd >= 0)
+		return fd;
+	if (readonly || (sys != EACCES && sys != EROFS && sys != EPERM)) {
+		err_sys(e, sys, "open %s", node);
+		if (sys == ENOENT)
+			e->kind = ERR_NOT_FOUND;
+		return -1;
+	}
+	err_set(e, ERR_REFUSED, "DEV-READONLY", "%s cannot be written to", node);
+	err_evidence(e, "open %s: %s", node, strerror(sys));
+	return err_fix(e, "attach it with --readonly");
+}
+
+uint64_t backing_size(int fd)
+{
+	struct stat st;
+	uint64_t bytes;
+
+	if (fstat(fd, &st) < 0)
+		return 0;
+	if (S_ISREG(st.st_mode))
+		return (uint64_t)st.st_size;
+	return S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &bytes) == 0 ? bytes : 0;
+}
+
+static int probe_facts(const char *node, int fd, struct backing_facts *facts, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, errno, "%s", node);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+		err_set(e, ERR_REFUSED, "DEV-KIND", "%s is no file and no block device", node);
+		return err_evidence(e, "its mode is %o", (unsigned int)st.st_mode);
+	}
+	facts->fs = st.st_dev;
+	facts->inode = st.st_ino;
+	facts->is_block = S_ISBLK(st.st_mode);
+	facts->number = facts->is_block ? st.st_rdev : 0;
+	facts->size_bytes = backing_size(fd);
+	if (facts->size_bytes < 512) {
+		err_set(e, ERR_REFUSED, "DEV-EMPTY", "%s has no room for a sector", node);
+		err_evidence(e, "%llu bytes", (unsigned long long)facts->size_bytes);
+		return err_fix(e, "give it a size first, as by truncate -s 10G");
+	}
+	return 0;
+}
+
+/* Who holds a lock in there? 0: nobody, 1: somebody, -errno. */
+static int probe_lock(int fd, int64_t first, int64_t count)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = count};
+
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+		return -errno;
+	return lock.l_type != F_UNLCK;
+}
+
+bool backing_has_requests(int fd)
+{
+	return probe_lock(fd, KEEPER_LOCK_BASE, 0) != 0;
+}
+
+/* Asking may work where taking does not, so one is taken: shared, for a moment, on no byte of use. */
+static int probe_can_lock(const char *node, int fd, struct err *e)
+{
+	struct flock lock = {.l_type = F_RDLCK,
+		.l_whence = SEEK_SET,
+		.l_start = KEEPER_LOCK_BASE - 1,
+		.l_len = 1};
+
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0 && errno != EAGAIN) {
+		err_set(e, ERR_REFUSED, "DEV-NO-LOCKS",
+			"%s is on a file system without locks, so a dead worker could not be told "
+			"from a live one",
+			node);
+		return err_evidence(e, "F_OFD_SETLK: %s", strerror(errno));
+	}
+	lock.l_type = F_UNLCK;
+	fcntl(fd, F_OFD_SETLK, &lock);
+	return 0;
+}
+
+static int probe_locks(const char *node, int fd, struct err *e)
+{
+	if (probe_can_lock(node, fd, e) < 0)
+		return -1;
+	if (probe_lock(fd, QEMU_LOCK_FIRST, QEMU_LOCK_COUNT) == 1) {
+		err_set(e, ERR_REFUSED, "DEV-BUSY", "%s is in use by QEMU", node);
+		err_evidence(e, "a lock in bytes %d to %d", QEMU_LOCK_FIRST,
+			QEMU_LOCK_FIRST + QEMU_LOCK_COUNT - 1);
+		return err_fix(e, "end that QEMU, or take the disk from it");
+	}
+	return 0;
+}
+
+int backing_probe(
+	const char *node, bool readonly, struct backing_facts *facts, int *out, struct err *e)
+{
+	auto_close int fd = probe_open(node, readonly, e);
+	char path[32];
+	int direct;
+
+	memset(facts, 0, sizeof(*facts));
+	if (fd < 0 || probe_facts(node, fd, facts, e) < 0 || probe_locks(node, fd, e) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	facts->is_direct = direct >= 0;
+	close_fd(&direct);
+	*out = steal_fd(&fd);
+	return 0;
+}
+
+/* --- by a hand -------------------------------------------------------------------------------- */
+
+static int work_open(char **words, void *result, int *fd, struct err *e)
+{
+	return backing_probe(words[0], strcmp(words[1], "ro") == 0, result, fd, e);
+}
+
+const struct hand_work hand_works[] = {
+	{"open", sizeof(struct backing_facts), work_open},
+};
+const unsigned int hand_work_count = ARRAY_SIZE(hand_works);
+
+struct waiting {
+	backing_done_fn *done;
+	void *arg;
+};
+
+static void backing_opened(void *arg, const void *result, size_t len, int fd, const struct err *e)
+{
+	struct waiting *w = arg;
+	struct waiting copy = *w;
+	struct backing_facts facts;
+	struct err own = ERR_INIT;
+
+	free(w);
+	if (!e && (len < sizeof(facts) || fd < 0)) {
+		err_set(&own, ERR_FAILED, "HAND", "a disk was opened, and did not arrive");
+		e = &own;
+	}
+	if (!e)
+		memcpy(&facts, result, sizeof(facts));
+	copy.done(copy.arg, e ? NULL : &facts, fd, e);
+}
+
+int backing_open(struct hands *hands, const char *node, bool readonly, backing_done_fn *done,
+	void *arg, struct err *e)
+{
+	const char *const words[HAND_WORDS] = {"open", node, readonly ? "ro" : "rw", NULL};
+	struct waiting *w = malloc(sizeof(*w));
+
+	if (!w)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to open %s", node);
+	*w = (struct waiting){.done = done, .arg = arg};
+	if (hands_do(hands, node, words, BACKING_OPEN_MS, backing_opened, w, e) == 0)
+		return 0;
+	free(w);
+	return -1;
+}

@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Attachments and VMs, as clients see and change them. */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "daemon/attach.h"
+#include "daemon/backing.h"
+#include "daemon/daemon.h"
+#include "daemon/dispatch.h"
+#include "daemon/do.h"
+#include "daemon/host_use.h"
+#include "daemon/inventory.h"
+#include "daemon/jobs.h"
+#include "daemon/registry.h"
+#include "daemon/show.h"
+#include "lib/cleanup.h"
+
+#define NAMES_MAX 1000 /* disk0, disk1, ... that are tried */
+
+/* --- showing ---------------------------------------------------------------------------------- */
+
+struct list_args {
+	const char *vm;
+};
+
+static const struct json_field list_fields[] = {
+	{"vm", JSON_FIELD_STRING, .offset = offsetof(struct list_args, vm)},
+};
+const struct json_params do_list_attachments_params = {
+	list_fields, ARRAY_SIZE(list_fields), sizeof(struct list_args)};
+
+void do_list_attachments(struct request *rq, const void *args)
+{
+	struct json_out *o = request_begin_reply(rq);
+
+	json_out_str(o, "schema", "iovd.attachments/1");
+	registry_put_list(request_daemon(rq)->registry, ((const struct list_args *)args)->vm, o,
+		"attachments");
+	request_send_reply(rq);
+}
+
+void do_list_vms(struct request *rq, const void *args)
+{
+	struct json_out *o = request_begin_reply(rq);
+
+	(void)args;
+	json_out_str(o, "schema", "iovd.vms/1");
+	registry_put_vms(request_daemon(rq)->registry, o, "vms");
+	request_send_reply(rq);
+}
+
+int show_attachment(
+	struct daemon *d, const char *name, struct json_out *o, const char *key, struct err *e)
+{
+	struct attachment *a = registry_find(d->registry, name, e);
+
+	if (!a)
+		return e->kind == ERR_NOT_FOUND ? 0 : -1;
+	registry_look(d->registry, a);
+	attachment_put(d->registry, a, o, key);
+	return 1;
+}
+
+int show_vm(struct daemon *d, const char *name, struct json_out *o, const char *key, struct err *e)
+{
+	(void)e;
+	if (!registry_has_vm(d->registry, name))
+		return 0;
+	registry_put_vm(d->registry, name, o, key);
+	return 1;
+}
+
+/* The answer to both: the attachment, and for attach whether it was there. */
+static char *result_text(
+	struct daemon *d, const struct attachment *a, const bool *already, size_t *len)
+{
+	auto_json_out struct json_out o;
+
+	json_out_init(&o);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "schema", "iovd.attachment/1");
+	attachment_put(d->registry, a, &o, "attachment");
+	if (already)
+		json_out_bool(&o, "already", *already);
+	json_out_end(&o);
+	return json_out_finish(&o, len);
+}
+
+static void job_end(struct daemon *d, struct job *job, const struct attachment *a,
+	const bool *already, const struct err *e)
+{
+	auto_free char *text = NULL;
+	struct err own = ERR_INIT;
+	size_t len = 0;
+
+	if (e) {
+		job_fail(job, e);
+		return;
+	}
+	text = result_text(d, a, already, &len);
+	if (text) {
+		job_done(job, text, len);
+		return;
+	}
+	err_set(&own, ERR_FAILED, "MEMORY", "it is done, but there is no memory to say so");
+	job_fail(job, &own);
+}
+
+/* --- attach: what is asked for ---------------------------------------------------------------- */
+
+struct attach_args {
+	const char *device, *vm, *path, *as, *cache, *owner;
+	uint64_t queues;
+	bool readonly, dry_run;
+};
+
+#define FIELD(key, type_, ...)                                                                     \
+	{                                                                                          \
+#key, JSON_FIELD_##type_, .offset = offsetof(struct attach_args, key), __VA_ARGS__ \
+	}
+
+static const struct json_field attach_fields[] = {
+	FIELD(device, STRING, .required = true),
+	FIELD(vm, STRING, .required = true),
+	FIELD(path, STRING),
+	FIELD(as, STRING),
+	FIELD(readonly, BOOL),
+	FIELD(queues, U64, .max = VU_MAX_QUEUES),
+	FIELD(cache, STRING),
+	FIELD(owner, STRING),
+	FIELD(dry_run, BOOL),
+};
+const struct json_params do_attach_params = {
+	attach_fields, ARRAY_SIZE(attach_fields), sizeof(struct attach_args)};
+
+/* An attach on its way from the checks to the stages. */
+struct attaching {
+	struct daemon *d;
+	struct job *job;
+	struct attachment_spec spec;
+	bool dry_run;
+};
+
+static int check_name(const char *what, const char *name, struct err *e)
+{
+	if (name_is_valid(name))
+		return 0;
+	err_set(e, ERR_USAGE, "NAME", "%.64s is no name of %s", name, what);
+	return err_fix(e, "1 to 32 of A-Z a-z 0-9 . _ -, and no dot in front");
+}
+
+static int choose_cache(const char *wanted, struct attachment_spec *spec, struct err *e)
+{
+	if (!wanted)
+		return 0;
+	for (unsigned int i = 0; i < ATTACHMENT_CACHES; i++) {
+		if (strcmp(wanted, attachment_cache_names[i]) != 0)
+			continue;
+		spec->cache = (enum attachment_cache)i;
+		return 0;
+	}
+	err_set(e, ERR_USAGE, "CACHE", "%.64s is no way of caching", wanted);
+	return err_fix(e, "none or writeback");
+}
+
+static int choose_owner(const char *wanted, struct attachment_spec *spec, struct err *e)
+{
+	const char *owner = wanted ? wanted : "root";
+
+	if (!str_copy(spec->owner, sizeof(spec->owner), owner) || !getpwnam(owner))
+		return err_set(e, ERR_NOT_FOUND, "USER", "there is no user %.64s", owner);
+	return 0;
+}
+
+/* The first of disk0, disk1, ... that the VM does not have. */
+static int choose_name(
+	struct registry *r, const char *wanted, struct attachment_spec *spec, struct err *e)
+{
+	const struct attachment *other;
+
+	if (wanted) {
+		if (check_name("an attachment", wanted, e) < 0)
+			return -1;
+		str_copy(spec->name, sizeof(spec->name), wanted);
+		other = registry_by_name(r, spec->vm, wanted);
+		if (!other)
+			return 0;
+		err_set(e, ERR_REFUSED, "NAME-TAKEN", "%s has a %s already", spec->vm, wanted);
+		err_evidence(e, "%s is %s", other->spec.id, other->spec.device);
+		return err_fix(e, "give it another name with --as");
+	}
+	for (unsigned int n = 0; n < NAMES_MAX; n++) {
+		snprintf(spec->name, sizeof(spec->name), "disk%u", n);
+		if (!registry_by_name(r, spec->vm, spec->name))
+			return 0;
+	}
+	return err_set(e, ERR_REFUSED, "NAME-TAKEN", "%s has %d disks", spec->vm, NAMES_MAX);
+}
+
+static int choose_path(const char *wanted, const struct device *device, struct err *e)
+{
+	if (wanted && strcmp(wanted, "auto") != 0 && strcmp(wanted, "paravirt") != 0) {
+		err_set(e, ERR_REFUSED, "PATH", "there is no path %.64s", wanted);
+		return err_fix(e, "auto or paravirt");
+	}
+	if (device->class == DEVICE_BLOCK || device->class == DEVICE_FILE)
+		return 0;
+	err_set(e, ERR_REFUSED, "PATH", "there is no path for %s", device->id);
+	err_evidence(e, "it is a %s device; block devices and image files can be given",
+		device_class_names[device->class]);
+	return -1;
+}
+
+static int choose_device(const struct device *device, struct attachment_spec *spec, struct err *e)
+{
+	char node[SYSFS_PATH_MAX];
+
+	device_node_path(device, node, sizeof(node));
+	if (!str_copy(spec->device, sizeof(spec->device), device->id) || !node[0] ||
+		!str_copy(spec->node, sizeof(spec->node), node))
+		return err_set(e, ERR_REFUSED, "PATH", "%s has no node to open", device->id);
+	return 0;
+}
+
+static int check_socket_path(struct registry *r, const struct attachment_spec *spec, struct err *e)
+{
+	char path[PATH_MAX];
+
+	if (attachment_socket_path(r, spec, path, sizeof(path)))
+		return 0;
+	err_set(e, ERR_REFUSED, "PATH-TOO-LONG", "the socket's path would have %zu bytes",
+		strlen(path));
+	err_evidence(e, "%.200s; a socket's path has at most %zu", path,
+		sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+	return err_fix(e, "a shorter name of VM or attachment, or a shorter --runtime-dir");
+}
+
+static int check_keeper(const struct daemon *d, struct err *e)
+{
+	return d->supervisor ? 0 : err_set(e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
+}
+
+/* Everything of the request that needs no look at the device. */
+static int attach_read_args(
+	struct daemon *d, const struct attach_args *a, struct attachment_spec *spec, struct err *e)
+{
+	*spec = (struct attachment_spec){.readonly = a->readonly};
+	spec->queues = a->queues ? (unsigned int)a->queues : 1;
+	if (check_name("a VM", a->vm, e) < 0)
+		return -1;
+	str_copy(spec->vm, sizeof(spec->vm), a->vm);
+	if (check_keeper(d, e) < 0)
+		return -1;
+	return choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, spec, e) < 0 ? -1 : 0;
+}
+
+/* --- attach: already so ----------------------------------------------------------------------- */
+
+static struct attachment *find_same(
+	struct registry *r, const struct attachment_spec *spec, const char *as)
+{
+	list_for_each (node, registry_list(r)) {
+		struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (strcmp(a->spec.device, spec->device) == 0 &&
+			strcmp(a->spec.vm, spec->vm) == 0 && (!as || strcmp(a->spec.name, as) == 0))
+			return a;
+	}
+	return NULL;
+}
+
+/* Options that were given must be those that it has; others are whatever it has. */
+static int check_same(const struct attachment *there, const struct attachment_spec *wanted,
+	const struct attach_args *a, struct err *e)
+{
+	const struct attachment_spec *has = &there->spec;
+
+	if (has->readonly == wanted->readonly && (!a->queues || has->queues == wanted->queues) &&
+		(!a->cache || has->cache == wanted->cache) &&
+		(!a->owner || strcmp(has->owner, wanted->owner) == 0))
+		return 0;
+	err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is attached to %s already, but otherwise",
+		has->device, has->vm);
+	err_evidence(e, "%s: %s, %u queues, cache %s, owner %s", has->id,
+		has->readonly ? "read-only" : "read-write", has->queues,
+		attachment_cache_names[has->cache], has->owner);
+	return err_fix(e, "detach %s first", has->id);
+}
+
+/* 1: it was there, and is answered; 0: it is new; -1. */
+static int attach_if_there(struct request *rq, const struct attach_args *args,
+	const struct attachment_spec *spec, struct err *e)
+{
+	struct daemon *d = request_daemon(rq);
+	struct attachment *a = find_same(d->registry, spec, args->as);
+	auto_free char *text = NULL;
+	bool already = true;
+	size_t len = 0;
+
+	if (!a || a->kept != KEPT_ATTACHED)
+		return 0;
+	if (check_same(a, spec, args, e) < 0)
+		return -1;
+	registry_look(d->registry, a);
+	text = result_text(d, a, &already, &len);
+	if (!text)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory for the answer");
+	request_send_document(rq, text, len);
+	return 1;
+}
+
+/* --- attach: doing it ------------------------------------------------------------------------- */
+
+static void job_step(void *arg, const char *stage, unsigned int percent)
+{
+	struct attaching *x = arg;
+
+	job_progress(x->job, percent, "%s", stage);
+}
+
+static void attach_ended(void *arg, struct attachment *a, const struct err *e)
+{
+	struct attaching *x = arg;
+	bool already = false;
+
+	job_end(x->d, x->job, a, &already, e);
+	free(x);
+}
+
+static void attach_fail(struct attaching *x, const struct err *e)
+{
+	job_fail(x->job, e);
+	free(x);
+}
+
+static void put_plan(struct attaching *x, const struct backing_facts *facts, struct json_out *o)
+{
+	char socket[PATH_MAX];
+
+	attachment_socket_path(x->d->registry, &x->spec, socket, sizeof(socket));
+	json_out_array(o, "plan");
+	json_out_fmt(o, NULL, "path: paravirt, the one there is for %s",
+		facts->is_block ? "a block device" : "an image file");
+	json_out_fmt(o, NULL, "disk: %s, %llu bytes, %s, %s", x->spec.node,
+		(unsigned long long)facts->size_bytes,
+		x->spec.readonly ? "read-only" : "read-write",
+		x->spec.cache != ATTACHMENT_CACHE_NONE ? "through the host's page cache"
+		: facts->is_direct                     ? "past the host's page cache"
+						       : "through the host's page cache, as the "
+							 "file system has no direct I/O");
+	json_out_fmt(o, NULL, "socket: %s, for user %s", socket, x->spec.owner);
+	for (unsigned int i = 0; i < attach_table.count; i++)
+		json_out_fmt(o, NULL, "stage %u: %s", i + 1, attach_table.stages[i].name);
+	json_out_end(o);
+}
+
+static void attach_tell_plan(struct attaching *x, const struct backing_facts *facts)
+{
+	auto_json_out struct json_out o;
+	auto_free char *text = NULL;
+	struct err e = ERR_INIT;
+	size_t len = 0;
+
+	json_out_init(&o);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "schema", "iovd.plan/1");
+	put_plan(x, facts, &o);
+	json_out_end(&o);
+	text = json_out_finish(&o, &len);
+	if (text) {
+		job_done(x->job, text, len);
+		free(x);
+	} else {
+		err_set(&e, ERR_FAILED, "MEMORY", "no memory for the plan");
+		attach_fail(x, &e);
+	}
+}
+
+/* The disk is open and fit: into the registry with it, and through the stages. */
+static void attach_opened(void *arg, const struct backing_facts *facts, int fd, const struct err *e)
+{
+	struct attaching *x = arg;
+	const struct attach_caller caller = {.done = attach_ended, .progress = job_step, .arg = x};
+	auto_close int disk = fd;
+	struct attachment *a;
+	struct err own = ERR_INIT;
+
+	if (e) {
+		attach_fail(x, e);
+		return;
+	}
+	if (x->dry_run) {
+		attach_tell_plan(x, facts);
+		return;
+	}
+	registry_next_id(x->d->registry, x->spec.id);
+	a = registry_add(x->d->registry, &x->spec, &own);
+	if (a) {
+		a->backing_fd = steal_fd(&disk);
+		if (attach_start(x->d, a, &caller, &own) == 0)
+			return;
+		registry_remove(x->d->registry, a);
+	}
+	attach_fail(x, &own);
+}
+
+/* All is checked but the disk itself. */
+static int attach_begin(
+	struct request *rq, const struct attachment_spec *spec, bool dry_run, struct err *e)
+{
+	struct daemon *d = request_daemon(rq);
+	char device[PATH_MAX + 16], vm[64];
+	const struct job_spec job = {.verb = "attach", .objects = {device, vm}};
+	struct attaching *x = calloc(1, sizeof(*x));
+	struct err own = ERR_INIT;
+
+	if (!x)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to attach");
+	snprintf(device, sizeof(device), "device:%s", spec->device);
+	snprintf(vm, sizeof(vm), "vm:%s", spec->vm);
+	x->d = d;
+	x->spec = *spec;
+	x->dry_run = dry_run;
+	x->job = job_start(d->jobs, rq, &job, e);
+	if (!x->job) {
+		free(x);
+		return -1;
+	}
+	job_progress(x->job, 0, "opening the disk");
+	if (backing_open(d->hands, spec->node, spec->readonly, attach_opened, x, &own) < 0)
+		attach_fail(x, &own);
+	return 0;
+}
+
+static int attach_ask(struct request *rq, const struct attach_args *a, struct err *e)
+{
+	struct daemon *d = request_daemon(rq);
+	struct attachment_spec spec;
+	const struct device *device;
+	int rc;
+
+	if (attach_read_args(d, a, &spec, e) < 0)
+		return -1;
+	device = inventory_resolve(d->inventory, a->device, e);
+	if (!device || choose_path(a->path, device, e) < 0 || choose_device(device, &spec, e) < 0)
+		return -1;
+	rc = attach_if_there(rq, a, &spec, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	if (choose_name(d->registry, a->as, &spec, e) < 0 ||
+		check_socket_path(d->registry, &spec, e) < 0 ||
+		host_use_check(d->inventory, device, e) < 0)
+		return -1;
+	return attach_begin(rq, &spec, a->dry_run, e);
+}
+
+void do_attach(struct request *rq, const void *args)
+{
+	const struct attach_args *a = args;
+	struct err e = ERR_INIT;
+
+	if (attach_ask(rq, a, &e) == 0)
+		return;
+	err_wrap(&e, "attach %.100s to %.40s", a->device, a->vm);
+	request_fail(rq, &e);
+}
+
+/* --- detach ----------------------------------------------------------------------------------- */
+
+struct detach_args {
+	const char *attachment;
+};
+
+static const struct json_field detach_fields[] = {
+	{"attachment", JSON_FIELD_STRING, .required = true,
+		.offset = offsetof(struct detach_args, attachment)},
+};
+const struct json_params do_detach_params = {
+	detach_fields, ARRAY_SIZE(detach_fields), sizeof(struct detach_args)};
+
+static void detach_ended(void *arg, struct attachment *a, const struct err *e)
+{
+	struct attaching *x = arg;
+
+	job_end(x->d, x->job, a, NULL, e);
+	free(x);
+}
+
+static int detach_ask(struct request *rq, const char *name, struct err *e)
+{
+	struct daemon *d = request_daemon(rq);
+	struct attachment *a = registry_find(d->registry, name, e);
+	char device[PATH_MAX + 16];
+	const struct job_spec job = {.verb = "detach", .objects = {device}};
+	struct attach_caller caller = {.done = detach_ended, .progress = job_step};
+	struct attaching *x;
+
+	if (!a)
+		return -1;
+	if (check_keeper(d, e) < 0)
+		return -1;
+	if (a->kept != KEPT_ATTACHED || a->on_worker)
+		return err_set(e, ERR_BUSY, "BUSY", "%s is %s", a->spec.id,
+			attachment_state_names[a->state]);
+	x = calloc(1, sizeof(*x));
+	if (!x)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to detach");
+	snprintf(device, sizeof(device), "device:%s", a->spec.device);
+	x->d = d;
+	caller.arg = x;
+	x->job = job_start(d->jobs, rq, &job, e);
+	if (!x->job) {
+		free(x);
+		return -1;
+	}
+	if (detach_start(d, a, &caller, e) < 0)
+		attach_fail(x, e); /* which answers */
+	return 0;
+}
+
+void do_detach(struct request *rq, const void *args)
+{
+	const struct detach_args *a = args;
+	struct err e = ERR_INIT;
+
+	if (detach_ask(rq, a->attachment, &e) == 0)
+		return;
+	err_wrap(&e, "detach %.100s", a->attachment);
+	request_fail(rq, &e);
+}

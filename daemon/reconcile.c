@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation
+ *
+ * Of each attachment the store may know, and the keeper may have a vault (with or without a live
+ * worker). After a crash of the daemon, or of everything:
+ *
+ *	store	keeper		journal
+ *	kept	worker		-	adopted as it is: nothing changes but our knowledge
+ *	kept	dead worker	-	the next generation, on the same vault
+ *	kept	nothing		-	a fresh vault, the socket made anew (host or keeper restarted)
+ *	-	worker		-	rebuilt from the description in its vault (damaged store)
+ *	any	any		open	finished or undone, by its own rules (lib/migrate/stages.h)
+ *
+ * A live worker is never ended for not being known: it serves a guest.
+ */
+#include "daemon/reconcile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/attach.h"
+#include "daemon/conf.h"
+#include "daemon/daemon.h"
+#include "daemon/hands.h"
+#include "daemon/inventory.h"
+#include "daemon/loop.h"
+#include "daemon/registry.h"
+#include "daemon/supervisor.h"
+#include "lib/cleanup.h"
+#include "lib/log.h"
+
+#define PATIENCE_MS 15000 /* of clients, for what is finished or undone first */
+
+struct reconcile {
+	struct daemon *d;
+	struct watch *patience;
+	unsigned int open; /* operations that still go on */
+	void (*done)(void *arg);
+	void *arg;
+	bool listing; /* workers that nobody knows may be told now */
+};
+
+/* --- what the supervisor needs of us ---------------------------------------------------------- */
+
+static void owner_lost(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_error("the keeper is gone");
+	loop_stop(d->loop);
+}
+
+static void owner_revive(void *arg, struct attachment *a)
+{
+	attach_revive(arg, a);
+}
+
+static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_arg)
+{
+	struct daemon *d = arg;
+
+	list_for_each (node, registry_list(d->registry)) {
+		const struct attachment_spec *spec =
+			&list_entry(node, struct attachment, node)->spec;
+		const struct inventory_attachment told = {
+			.id = spec->id, .vm = spec->vm, .device = spec->device};
+
+		visit(visit_arg, &told);
+	}
+}
+
+/* --- rebuilding ------------------------------------------------------------------------------- */
+
+/* Whether somebody else has its name or its device. */
+static bool is_taken(struct registry *r, const struct attachment_spec *spec)
+{
+	list_for_each (node, registry_list(r)) {
+		const struct attachment_spec *other =
+			&list_entry(node, struct attachment, node)->spec;
+
+		if (strcmp(other->device, spec->device) == 0 ||
+			(strcmp(other->vm, spec->vm) == 0 && strcmp(other->name, spec->name) == 0))
+			return true;
+	}
+	return false;
+}
+
+static int rebuild_one(struct daemon *d, const char *id, struct err *e)
+{
+	auto_close int fd = supervisor_fetch(d->supervisor, id, VAULT_SPEC, e);
+	struct attachment_spec spec;
+	struct attachment *a;
+
+	if (fd < 0 || attachment_spec_read(fd, &spec, e) < 0)
+		return -1;
+	if (strcmp(spec.id, id) != 0 || is_taken(d->registry, &spec))
+		return err_set(e, ERR_FAILED, "SPEC", "its description is another one's");
+	a = registry_add(d->registry, &spec, e);
+	if (!a)
+		return -1;
+	a->kept = KEPT_ATTACHED;
+	a->state = ATTACHMENT_RECOVERING;
+	log_warning("%s (%s/%s): rebuilt from its worker", id, spec.vm, spec.name);
+	if (registry_keep(d->registry, a, e) < 0)
+		log_error("%s: rebuilt, but not kept: %s", id, e->msg);
+	return 0;
+}
+
+/* --- workers that nobody knows ---------------------------------------------------------------- */
+
+struct stranger {
+	struct list_node node;
+	char id[KEEPER_ID_SIZE];
+	struct keeper_item item;
+};
+
+static struct list_node strangers = {&strangers, &strangers};
+
+static void owner_unknown(void *arg, const char *id, const struct keeper_item *item)
+{
+	struct daemon *d = arg;
+	struct stranger *s;
+
+	if (!d->reconcile->listing) {
+		log_debug("sup", "%s: nobody's worker", id);
+		return;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return;
+	str_copy(s->id, sizeof(s->id), id);
+	s->item = *item;
+	list_append(&strangers, &s->node);
+}
+
+/* All are found out before one is asked for: the link has one request out at a time. */
+static void rebuild_all(struct daemon *d)
+{
+	list_for_each_safe (node, &strangers) {
+		struct stranger *s = list_entry(node, struct stranger, node);
+		struct attachment *a;
+		struct err e = ERR_INIT;
+
+		if (rebuild_one(d, s->id, &e) < 0)
+			log_error("%s: a worker that nobody knows: %s", s->id, e.msg);
+		a = registry_by_id(d->registry, s->id);
+		if (a)
+			a->worker = s->item;
+		list_remove(&s->node);
+		free(s);
+	}
+}
+
+/* --- store, keeper, journal ------------------------------------------------------------------- */
+
+static void fetch_descriptors(struct daemon *d)
+{
+	list_for_each (node, registry_list(d->registry)) {
+		struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (a->worker.generation == 0)
+			continue;
+		a->page_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_PAGE, NULL);
+		a->backing_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_BACKING, NULL);
+	}
+}
+
+static void reconcile_end(struct reconcile *r)
+{
+	void (*done)(void *arg) = r->done;
+
+	r->done = NULL;
+	r->d->loop->ops->remove(r->patience);
+	r->patience = NULL;
+	if (done)
+		done(r->arg);
+}
+
+static void op_ended(void *arg, struct attachment *a, const struct err *e)
+{
+	struct reconcile *r = arg;
+
+	if (e)
+		log_error("%s: left half done, and tried again: %s", a->spec.id, e->msg);
+	if (--r->open == 0)
+		reconcile_end(r);
+}
+
+static void patience_ended(void *arg, unsigned int events)
+{
+	struct reconcile *r = arg;
+
+	(void)events;
+	if (r->open)
+		log_warning("%u operations of an earlier run go on", r->open);
+	r->open = 0;
+	reconcile_end(r);
+}
+
+struct open_ops {
+	struct journal_op *ops;
+	size_t count;
+};
+
+static void collect_op(void *arg, const struct journal_op *op)
+{
+	struct open_ops *all = arg;
+	struct journal_op *more = reallocarray(all->ops, all->count + 1, sizeof(*more));
+
+	if (!more)
+		return;
+	all->ops = more;
+	all->ops[all->count++] = *op;
+}
+
+static void resume_one(struct reconcile *r, const struct journal_op *op)
+{
+	const struct attach_caller caller = {.done = op_ended, .arg = r};
+	struct attachment *a = registry_by_id(r->d->registry, op->subject);
+	struct err e = ERR_INIT;
+
+	log_info("%s %s was left half done: is %s", op->verb, op->subject,
+		op->direction == JOURNAL_COMMITTED ? "finished" : "undone");
+	if (!a) {
+		/* Before its first stage did anything, or after its last did all. */
+		if (journal_close(r->d->store, op, &e) < 0)
+			log_error("%s", e.msg);
+		return;
+	}
+	if (attach_resume(r->d, a, op, &caller, &e) < 0)
+		log_error("%s %s: %s", op->verb, op->subject, e.msg);
+	else
+		r->open++;
+}
+
+static int resume_all(struct reconcile *r, struct err *e)
+{
+	struct open_ops all = {0};
+	int rc = journal_each(r->d->store, collect_op, &all, e);
+
+	for (size_t i = 0; rc == 0 && i < all.count; i++)
+		resume_one(r, &all.ops[i]);
+	free(all.ops);
+	return rc;
+}
+
+int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct err *e)
+{
+	struct reconcile *r = d->reconcile;
+
+	r->done = done;
+	r->arg = arg;
+	if (registry_load(d->registry, e) < 0)
+		return err_wrap(e, "read the store");
+	r->listing = true;
+	if (d->supervisor && supervisor_list(d->supervisor, e) < 0)
+		return -1;
+	r->listing = false;
+	if (d->supervisor) {
+		rebuild_all(d);
+		fetch_descriptors(d);
+		attach_sweep_sockets(d);
+		if (resume_all(r, e) < 0)
+			return -1;
+		supervisor_begin(d->supervisor);
+	}
+	r->patience =
+		d->loop->ops->add_timer(d->loop, r->open ? PATIENCE_MS : 0, patience_ended, r, e);
+	return r->patience ? 0 : -1;
+}
+
+int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
+{
+	const struct supervisor_owner owner = {
+		.lost = owner_lost, .unknown = owner_unknown, .revive = owner_revive, .arg = d};
+	char path[PATH_MAX + 16];
+	auto_free char *aside = NULL;
+
+	d->reconcile = calloc(1, sizeof(*d->reconcile));
+	if (!d->reconcile)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to begin");
+	d->reconcile->d = d;
+	snprintf(path, sizeof(path), "%.4000s/iovd.db", d->conf->state_dir);
+	d->store = store_open(path, &registry_schema, &aside, e);
+	if (!d->store)
+		return -1;
+	d->registry = registry_new(d->store, d->events, d->conf->runtime_dir, e);
+	d->hands = hands_new(d->loop, e);
+	if (!d->registry || !d->hands)
+		return -1;
+	if (d->inventory)
+		inventory_set_attachments(d->inventory, tell_attachments, d);
+	if (keeper_fd < 0)
+		return 0;
+	d->supervisor = supervisor_new(d->loop, d->registry, d->conf, keeper_fd, &owner, e);
+	return d->supervisor ? 0 : -1;
+}
+
+void reconcile_close(struct daemon *d)
+{
+	if (d->reconcile)
+		d->loop->ops->remove(d->reconcile->patience);
+	supervisor_free(d->supervisor);
+	hands_free(d->hands);
+	registry_free(d->registry);
+	store_close(d->store);
+	free(d->reconcile);
+}

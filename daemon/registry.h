@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The attachments: what each is, in the store; what state it is in, here. This is the one place
+ * where an attachment changes state, along a table of edges; every change is told on the event bus.
+ */
+#pragma once
+
+#include <limits.h>
+
+#include "daemon/keeper_api.h"
+#include "lib/backends/session_page.h"
+#include "lib/list.h"
+#include "lib/store.h"
+#include "proto/json.h"
+
+#define REGISTRY_NAME_MAX 33 /* as name_is_valid(), with its NUL */
+
+struct events;
+struct registry;
+
+enum attachment_state {
+	ATTACHMENT_PREPARING,
+	ATTACHMENT_READY,
+	ATTACHMENT_ACTIVE,
+	ATTACHMENT_RECOVERING,
+	ATTACHMENT_FAILED,
+	ATTACHMENT_DETACHING,
+	ATTACHMENT_STATES
+};
+
+extern const char *const attachment_state_names[ATTACHMENT_STATES];
+
+/* May it go from one to the other? */
+bool attachment_edge(enum attachment_state from, enum attachment_state to);
+
+enum attachment_cache { ATTACHMENT_CACHE_NONE, ATTACHMENT_CACHE_WRITEBACK, ATTACHMENT_CACHES };
+
+extern const char *const attachment_cache_names[ATTACHMENT_CACHES];
+
+/* What an attachment is: fixed when it is made. Kept in the store, and with its worker. */
+struct attachment_spec {
+	char id[KEEPER_ID_SIZE]; /* "a1": never used again */
+	char vm[REGISTRY_NAME_MAX];
+	char name[REGISTRY_NAME_MAX];  /* of the device, for the VM */
+	char device[PATH_MAX];         /* the id that the inventory has for it */
+	char node[PATH_MAX];           /* what is opened */
+	char owner[REGISTRY_NAME_MAX]; /* user whose the socket is */
+	enum attachment_cache cache;
+	unsigned int queues;
+	bool readonly;
+};
+
+/* As the store has it: how far its making or unmaking got. */
+enum attachment_kept { KEPT_PREPARING, KEPT_ATTACHED, KEPT_DETACHING };
+
+struct attachment {
+	struct list_node node; /* in the registry, by number */
+	struct attachment_spec spec;
+	enum attachment_kept kept;
+	enum attachment_state state;
+	char reason[160];          /* of ATTACHMENT_FAILED */
+	struct keeper_item worker; /* what the keeper last said */
+	char failure[160];         /* why its worker could not start; or "" */
+	int page_fd;               /* the session page, or -1 */
+	int backing_fd;            /* the vault's description of the disk, or -1: never for I/O */
+	uint64_t disk_bytes;
+	/* Told of everything the keeper says about its worker; NULL: nobody waits. */
+	void (*on_worker)(void *arg);
+	void *on_worker_arg;
+	/* for the supervisor */
+	unsigned int failed_starts; /* generations in a row that never came to serve */
+	uint64_t try_again_ms;      /* when a start is due; 0: none is */
+};
+
+/* `runtime_dir` is kept, not copied. */
+struct registry *registry_new(
+	struct store *store, struct events *events, const char *runtime_dir, struct err *e);
+void registry_free(struct registry *r);
+
+struct store *registry_store(const struct registry *r);
+struct list_node *registry_list(struct registry *r); /* of struct attachment */
+struct attachment *registry_by_id(struct registry *r, const char *id);
+struct attachment *registry_by_name(struct registry *r, const char *vm, const char *name);
+
+/* By id, "vm/name", or a name that only one has; NULL with e set. */
+struct attachment *registry_find(struct registry *r, const char *name, struct err *e);
+
+/* Whether any attachment is of this VM. */
+bool registry_has_vm(struct registry *r, const char *vm);
+
+/* An id that was never used. */
+void registry_next_id(const struct registry *r, char id[KEEPER_ID_SIZE]);
+
+/* A new attachment in memory only, in state preparing (KEPT_PREPARING). */
+struct attachment *registry_add(
+	struct registry *r, const struct attachment_spec *spec, struct err *e);
+
+/* Forgets it here, closing what it holds; says "removed". */
+void registry_remove(struct registry *r, struct attachment *a);
+
+/* `reason` is for ATTACHMENT_FAILED (else NULL). The edge must exist; no change, no event. */
+void registry_set_state(
+	struct registry *r, struct attachment *a, enum attachment_state state, const char *reason);
+
+/* Looks into the session page: ready or active, or failed, as the worker says there. */
+void registry_look(struct registry *r, struct attachment *a);
+
+/* --- registry_store.c: what is kept ----------------------------------------------------------- */
+
+extern const struct store_schema registry_schema;
+
+/* All attachments that are kept become attachments here, in state recovering or detaching. */
+int registry_load(struct registry *r, struct err *e);
+
+int registry_keep(struct registry *r, const struct attachment *a, struct err *e);
+int registry_keep_as(
+	struct registry *r, struct attachment *a, enum attachment_kept kept, struct err *e);
+int registry_unkeep(struct registry *r, const struct attachment *a, struct err *e);
+
+/* --- registry_json.c: how it is shown --------------------------------------------------------- */
+
+void attachment_put(
+	const struct registry *r, const struct attachment *a, struct json_out *o, const char *key);
+void registry_put_list(struct registry *r, const char *vm, struct json_out *o, const char *key);
+void registry_put_vms(struct registry *r, struct json_out *o, const char *key);
+void registry_put_vm(struct registry *r, const char *vm, struct json_out *o, const char *key);
+
+/* The socket for the VMM, or its folder. False when it is longer than a socket's path can be. */
+bool attachment_socket_path(
+	const struct registry *r, const struct attachment_spec *spec, char *path, size_t size);
+void attachment_folder(
+	const struct registry *r, const struct attachment_spec *spec, char *path, size_t size);
+
+/* The spec as a sealed memfd for the vault, and back (strictly: a worker may have written it). */
+int attachment_spec_memfd(const struct attachment_spec *spec, struct err *e);
+int attachment_spec_read(int fd, struct attachment_spec *spec, struct err *e);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is kept of attachments. The number of the next id is kept on its own, so that an id is never
+ * given twice, though its attachment is long gone.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/registry_internal.h"
+#include "lib/journal.h"
+#include "lib/log.h"
+
+static const char *const migrations[] = {
+	"CREATE TABLE attachment ("
+	"	number INTEGER PRIMARY KEY,"
+	"	vm TEXT NOT NULL,"
+	"	name TEXT NOT NULL,"
+	"	device TEXT NOT NULL UNIQUE,"
+	"	node TEXT NOT NULL,"
+	"	owner TEXT NOT NULL,"
+	"	cache INTEGER NOT NULL,"
+	"	queues INTEGER NOT NULL,"
+	"	readonly INTEGER NOT NULL,"
+	"	kept INTEGER NOT NULL,"
+	"	UNIQUE (vm, name));"
+	"CREATE TABLE counter (next_number INTEGER NOT NULL);"
+	"INSERT INTO counter VALUES (1);" JOURNAL_SCHEMA,
+};
+
+const struct store_schema registry_schema = {
+	.application_id = 0x696f7664, /* "iovd" */
+	.migrations = migrations,
+	.count = ARRAY_SIZE(migrations),
+};
+
+static bool row_text(const struct store_row *row, int column, char *out, size_t size)
+{
+	const char *text = store_row_text(row, column);
+
+	return text && str_copy(out, size, text);
+}
+
+static int row_to_spec(const struct store_row *row, struct attachment_spec *spec)
+{
+	int64_t number = store_row_int(row, 0), cache = store_row_int(row, 6);
+	int64_t queues = store_row_int(row, 7);
+
+	if (number < 1 || number > INT32_MAX || cache < 0 || cache >= ATTACHMENT_CACHES || queues < 1 ||
+		queues > VU_MAX_QUEUES)
+		return -1;
+	snprintf(spec->id, sizeof(spec->id), "a%d", (int)number);
+	spec->cache = (enum attachment_cache)cache;
+	spec->queues = (unsigned int)queues;
+	spec->readonly = store_row_int(row, 8) != 0;
+	return row_text(row, 1, spec->vm, sizeof(spec->vm)) &&
+			       row_text(row, 2, spec->name, sizeof(spec->name)) &&
+			       row_text(row, 3, spec->device, sizeof(spec->device)) &&
+			       row_text(row, 4, spec->node, sizeof(spec->node)) &&
+			       row_text(row, 5, spec->owner, sizeof(spec->owner)) &&
+			       name_is_valid(spec->vm) && name_is_valid(spec->name)
+		       ? 0
+		       : -1;
+}
+
+static int load_row(void *arg, const struct store_row *row)
+{
+	struct registry *r = arg;
+	int64_t kept = store_row_int(row, 9);
+	struct attachment_spec spec = {0};
+	struct attachment *a;
+	struct err e = ERR_INIT;
+
+	if (kept < KEPT_PREPARING || kept > KEPT_DETACHING || row_to_spec(row, &spec) < 0) {
+		log_error("store: attachment a%lld makes no sense: left alone",
+			(long long)store_row_int(row, 0));
+		return 0;
+	}
+	a = registry_add(r, &spec, &e);
+	if (!a) {
+		log_error("a%lld: %s", (long long)store_row_int(row, 0), e.msg);
+		return 0;
+	}
+	a->kept = (enum attachment_kept)kept;
+	/* Not a change of what is: only now is it known here. */
+	if (a->kept == KEPT_ATTACHED)
+		a->state = ATTACHMENT_RECOVERING;
+	else if (a->kept == KEPT_DETACHING)
+		a->state = ATTACHMENT_DETACHING;
+	return 0;
+}
+
+static int load_number(void *arg, const struct store_row *row)
+{
+	struct registry *r = arg;
+	int64_t number = store_row_int(row, 0);
+
+	if (number > 0)
+		r->next_number = MAX(r->next_number, (uint64_t)number);
+	return 0;
+}
+
+int registry_load(struct registry *r, struct err *e)
+{
+	static const char rows[] =
+		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept"
+		" FROM attachment ORDER BY number";
+	static const char next[] = "SELECT next_number FROM counter";
+
+	if (store_run(r->store, next, STORE_NO_BIND, load_number, r, e) < 0)
+		return -1;
+	return store_run(r->store, rows, STORE_NO_BIND, load_row, r, e);
+}
+
+static int64_t spec_number(const struct attachment_spec *spec)
+{
+	return strtoll(spec->id + 1, NULL, 10);
+}
+
+static int keep_rows(struct registry *r, const struct attachment *a, struct err *e)
+{
+	static const char row[] =
+		"INSERT INTO attachment (number, vm, name, device, node, owner, cache, queues,"
+		" readonly, kept) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+	static const char next[] = "UPDATE counter SET next_number = max(next_number, ?)";
+	const struct attachment_spec *s = &a->spec;
+
+	if (store_run(r->store, row,
+		    STORE_BIND(STORE_INT(spec_number(s)), STORE_TEXT(s->vm), STORE_TEXT(s->name),
+			    STORE_TEXT(s->device), STORE_TEXT(s->node), STORE_TEXT(s->owner),
+			    STORE_INT(s->cache), STORE_INT(s->queues), STORE_INT(s->readonly),
+			    STORE_INT(a->kept)),
+		    NULL, NULL, e) < 0)
+		return -1;
+	return store_run(r->store, next, STORE_BIND(STORE_INT(spec_number(s) + 1)), NULL, NULL, e);
+}
+
+int registry_keep(struct registry *r, const struct attachment *a, struct err *e)
+{
+	if (store_begin(r->store, e) < 0)
+		return -1;
+	if (keep_rows(r, a, e) == 0)
+		return store_commit(r->store, e);
+	store_rollback(r->store);
+	return -1;
+}
+
+int registry_keep_as(
+	struct registry *r, struct attachment *a, enum attachment_kept kept, struct err *e)
+{
+	static const char sql[] = "UPDATE attachment SET kept = ? WHERE number = ?";
+
+	return store_run(r->store, sql,
+		STORE_BIND(STORE_INT(kept), STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
+}
+
+int registry_unkeep(struct registry *r, const struct attachment *a, struct err *e)
+{
+	static const char sql[] = "DELETE FROM attachment WHERE number = ?";
+
+	return store_run(
+		r->store, sql, STORE_BIND(STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
+}

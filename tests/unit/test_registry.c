@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* daemon/registry: states along their edges only; what is kept comes back; ids are never reused. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "daemon/registry.h"
+#include "lib/cleanup.h"
+#include "tests/unit/unit.h"
+
+/*
+ * The oracle, in other words than the table: what each edge is for. Everything not named here must
+ * not be.
+ */
+static const struct {
+	enum attachment_state from, to;
+	const char *because;
+} oracle[] = {
+	{ATTACHMENT_PREPARING, ATTACHMENT_READY, "attached"},
+	{ATTACHMENT_PREPARING, ATTACHMENT_ACTIVE, "attached, and its VMM was faster"},
+	{ATTACHMENT_PREPARING, ATTACHMENT_RECOVERING, "its worker died just then"},
+	{ATTACHMENT_READY, ATTACHMENT_ACTIVE, "the VMM came"},
+	{ATTACHMENT_ACTIVE, ATTACHMENT_READY, "the VMM went"},
+	{ATTACHMENT_READY, ATTACHMENT_RECOVERING, "its worker died"},
+	{ATTACHMENT_ACTIVE, ATTACHMENT_RECOVERING, "its worker died"},
+	{ATTACHMENT_FAILED, ATTACHMENT_RECOVERING, "tried again"},
+	{ATTACHMENT_RECOVERING, ATTACHMENT_READY, "a new worker serves"},
+	{ATTACHMENT_RECOVERING, ATTACHMENT_ACTIVE, "a new worker serves"},
+	{ATTACHMENT_FAILED, ATTACHMENT_READY, "it serves after all"},
+	{ATTACHMENT_FAILED, ATTACHMENT_ACTIVE, "it serves after all"},
+	{ATTACHMENT_READY, ATTACHMENT_FAILED, "the worker says so"},
+	{ATTACHMENT_ACTIVE, ATTACHMENT_FAILED, "the worker says so"},
+	{ATTACHMENT_RECOVERING, ATTACHMENT_FAILED, "no worker comes to serve"},
+	{ATTACHMENT_READY, ATTACHMENT_DETACHING, "asked for"},
+	{ATTACHMENT_ACTIVE, ATTACHMENT_DETACHING, "asked for"},
+	{ATTACHMENT_RECOVERING, ATTACHMENT_DETACHING, "asked for"},
+	{ATTACHMENT_FAILED, ATTACHMENT_DETACHING, "asked for"},
+};
+
+static char dir[64], path[80];
+static struct store *store;
+static struct registry *registry;
+static struct err e;
+
+static void open_all(void)
+{
+	char *aside;
+
+	store = store_open(path, &registry_schema, &aside, &e);
+	ck_assert_msg(store, "%s", e.msg);
+	registry = registry_new(store, NULL, "/run/test", &e);
+	ck_assert_ptr_nonnull(registry);
+}
+
+static void close_all(void)
+{
+	registry_free(registry);
+	store_close(store);
+}
+
+static void begin(void)
+{
+	strcpy(dir, "/tmp/iovd-registry-XXXXXX");
+	ck_assert(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/x.db", dir);
+	open_all();
+}
+
+static void end(void)
+{
+	char cmd[96];
+
+	close_all();
+	snprintf(cmd, sizeof(cmd), "rm -r '%s'", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+static struct attachment_spec spec(const char *vm, const char *name)
+{
+	struct attachment_spec s = {.queues = 4, .cache = ATTACHMENT_CACHE_WRITEBACK};
+
+	registry_next_id(registry, s.id);
+	str_copy(s.vm, sizeof(s.vm), vm);
+	str_copy(s.name, sizeof(s.name), name);
+	snprintf(s.device, sizeof(s.device), "/srv/%s-%s.img", vm, name);
+	snprintf(s.node, sizeof(s.node), "/srv/%s-%s.img", vm, name);
+	str_copy(s.owner, sizeof(s.owner), "root");
+	return s;
+}
+
+static struct attachment *add(const char *vm, const char *name)
+{
+	struct attachment_spec s = spec(vm, name);
+	struct attachment *a = registry_add(registry, &s, &e);
+
+	ck_assert_ptr_nonnull(a);
+	ck_assert_msg(registry_keep(registry, a, &e) == 0, "%s", e.msg);
+	return a;
+}
+
+START_TEST(edges_are_those_of_the_oracle)
+{
+	for (unsigned int from = 0; from < ATTACHMENT_STATES; from++) {
+		for (unsigned int to = 0; to < ATTACHMENT_STATES; to++) {
+			bool named = false;
+
+			for (size_t i = 0; i < ARRAY_SIZE(oracle); i++)
+				named |= oracle[i].from == from && oracle[i].to == to;
+			ck_assert_msg(attachment_edge(from, to) == named, "%s to %s",
+				attachment_state_names[from], attachment_state_names[to]);
+		}
+	}
+}
+END_TEST
+
+START_TEST(state_changes_along_edges)
+{
+	struct attachment *a;
+
+	begin();
+	a = add("vm", "disk");
+	ck_assert_int_eq(a->state, ATTACHMENT_PREPARING);
+	registry_set_state(registry, a, ATTACHMENT_READY, NULL);
+	registry_set_state(registry, a, ATTACHMENT_READY, NULL); /* already so */
+	registry_set_state(registry, a, ATTACHMENT_FAILED, "for a reason");
+	ck_assert_str_eq(a->reason, "for a reason");
+	registry_set_state(registry, a, ATTACHMENT_RECOVERING, NULL);
+	ck_assert_str_eq(a->reason, "");
+	end();
+}
+END_TEST
+
+START_TEST(what_is_kept_comes_back)
+{
+	struct attachment_spec before;
+	struct attachment *a;
+
+	begin();
+	a = add("vm", "disk");
+	before = a->spec;
+	ck_assert_int_eq(registry_keep_as(registry, a, KEPT_ATTACHED, &e), 0);
+	add("vm", "half");
+	a = add("vm", "leaving");
+	ck_assert_int_eq(registry_keep_as(registry, a, KEPT_DETACHING, &e), 0);
+	a = add("vm", "gone");
+	ck_assert_int_eq(registry_unkeep(registry, a, &e), 0);
+	close_all();
+	open_all();
+	ck_assert_int_eq(registry_load(registry, &e), 0);
+	a = registry_by_name(registry, "vm", "disk");
+	ck_assert_ptr_nonnull(a);
+	ck_assert_mem_eq(&a->spec, &before, sizeof(before));
+	ck_assert_int_eq(a->state, ATTACHMENT_RECOVERING);
+	ck_assert_int_eq(registry_by_name(registry, "vm", "half")->kept, KEPT_PREPARING);
+	ck_assert_int_eq(registry_by_name(registry, "vm", "leaving")->state, ATTACHMENT_DETACHING);
+	ck_assert_ptr_null(registry_by_name(registry, "vm", "gone"));
+	end();
+}
+END_TEST
+
+START_TEST(ids_are_never_used_again)
+{
+	struct attachment *a;
+	char id[KEEPER_ID_SIZE];
+
+	begin();
+	add("vm", "one");
+	a = add("vm", "two");
+	ck_assert_str_eq(a->spec.id, "a2");
+	ck_assert_int_eq(registry_unkeep(registry, a, &e), 0);
+	registry_remove(registry, a);
+	registry_next_id(registry, id);
+	ck_assert_str_eq(id, "a3");
+	close_all();
+	open_all();
+	ck_assert_int_eq(registry_load(registry, &e), 0);
+	registry_next_id(registry, id);
+	ck_assert_str_eq(id, "a3");
+	end();
+}
+END_TEST
+
+START_TEST(store_refuses_what_cannot_be)
+{
+	struct attachment_spec s;
+	struct attachment *a;
+
+	begin();
+	add("vm", "disk");
+	s = spec("vm", "disk"); /* the same name */
+	a = registry_add(registry, &s, &e);
+	ck_assert_int_eq(registry_keep(registry, a, &e), -1);
+	s = spec("other", "disk"); /* the same device */
+	str_copy(s.device, sizeof(s.device), "/srv/vm-disk.img");
+	a = registry_add(registry, &s, &e);
+	ck_assert_int_eq(registry_keep(registry, a, &e), -1);
+	end();
+}
+END_TEST
+
+START_TEST(found_by_any_name)
+{
+	struct attachment *a, *b;
+
+	begin();
+	a = add("vm1", "disk0");
+	b = add("vm2", "disk0");
+	add("vm2", "data");
+	ck_assert_ptr_eq(registry_find(registry, "a1", &e), a);
+	ck_assert_ptr_eq(registry_find(registry, "vm2/disk0", &e), b);
+	ck_assert_str_eq(registry_find(registry, "data", &e)->spec.id, "a3");
+	ck_assert_ptr_null(registry_find(registry, "disk0", &e));
+	ck_assert_int_eq(e.kind, ERR_USAGE);
+	ck_assert_ptr_nonnull(strstr(e.evidence, "vm1/disk0"));
+	ck_assert_ptr_null(registry_find(registry, "vm1/data", &e));
+	ck_assert_int_eq(e.kind, ERR_NOT_FOUND);
+	ck_assert(registry_has_vm(registry, "vm1"));
+	ck_assert(!registry_has_vm(registry, "vm3"));
+	end();
+}
+END_TEST
+
+START_TEST(list_is_by_number)
+{
+	struct attachment_spec s;
+	unsigned int n = 0;
+
+	begin();
+	for (int number = 11; number > 0; number -= 5) {
+		s = spec("vm", "x");
+		snprintf(s.id, sizeof(s.id), "a%d", number);
+		snprintf(s.name, sizeof(s.name), "n%d", number);
+		registry_add(registry, &s, &e);
+	}
+	list_for_each (node, registry_list(registry)) {
+		static const char *const want[] = {"a1", "a6", "a11"};
+
+		ck_assert_str_eq(list_entry(node, struct attachment, node)->spec.id, want[n++]);
+	}
+	ck_assert_uint_eq(n, 3);
+	end();
+}
+END_TEST
+
+START_TEST(socket_path_has_a_limit)
+{
+	struct attachment_spec s;
+	char out[PATH_MAX], run[96];
+	struct registry *r;
+
+	begin();
+	s = spec("vm", "disk0");
+	memset(run, 'r', sizeof(run));
+	/* RUN/vm/vm/disk0.sock: 107 bytes fit, 108 do not. */
+	for (unsigned int len = 90; len <= 91; len++) {
+		run[0] = '/';
+		run[90] = 'r';
+		run[len] = '\0';
+		r = registry_new(store, NULL, run, &e);
+		ck_assert_int_eq(attachment_socket_path(r, &s, out, sizeof(out)), len == 90);
+		ck_assert_uint_eq(strlen(out), len + 17);
+		registry_free(r);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(description_comes_back)
+{
+	struct attachment_spec s, back;
+	auto_close int fd = -1;
+
+	begin();
+	s = spec("vm", "disk");
+	s.readonly = true;
+	str_copy(s.device, sizeof(s.device), "/srv/odd \"name\"\n\xc3\xa4.img");
+	fd = attachment_spec_memfd(&s, &e);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_msg(attachment_spec_read(fd, &back, &e) == 0, "%s", e.msg);
+	ck_assert_mem_eq(&s, &back, sizeof(s));
+	ck_assert_int_lt(pwrite(fd, "x", 1, 0), 0); /* whoever gets it cannot change it */
+	ck_assert_int_lt(ftruncate(fd, 0), 0);
+	end();
+}
+END_TEST
+
+START_TEST(hostile_description_is_refused)
+{
+	static const char good[] =
+		"{\"schema\":\"iovd.spec/1\",\"id\":\"a1\",\"vm\":\"vm\",\"name\":\"%s\","
+		"\"device\":\"/d\",\"node\":\"%s\",\"owner\":\"root\",\"cache\":\"%s\","
+		"\"queues\":%s,\"readonly\":false}";
+	static const struct {
+		const char *name, *node, *cache, *queues;
+		bool ok;
+	} tries[] = {
+		{"disk", "/d", "none", "1", true},
+		{"disk", "/d", "none", "64", true},
+		{"disk", "/d", "none", "65", false},
+		{"disk", "/d", "none", "0", false},
+		{"disk", "/d", "none", "-1", false},
+		{"disk", "/d", "lots", "1", false},
+		{"disk", "d", "none", "1", false},
+		{"../x", "/d", "none", "1", false},
+		{"disk", "/d", "none", "1,\"queues\":2", false},
+		{"disk", "/d", "none", "1,\"more\":2", false},
+	};
+	struct attachment_spec s;
+	char text[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(tries); i++) {
+		auto_close int fd = memfd_create("spec", MFD_CLOEXEC);
+		int len = snprintf(text, sizeof(text), good, tries[i].name, tries[i].node,
+			tries[i].cache, tries[i].queues);
+
+		ck_assert_int_eq(write(fd, text, (size_t)len), len);
+		ck_assert_msg((attachment_spec_read(fd, &s, &e) == 0) == tries[i].ok, "%s", text);
+	}
+}
+END_TEST
+
+UNIT_MAIN(edges_are_those_of_the_oracle, state_changes_along_edges, what_is_kept_comes_back,
+	ids_are_never_used_again, store_refuses_what_cannot_be, found_by_any_name,
+	list_is_by_number, socket_path_has_a_limit, description_comes_back,
+	hostile_description_is_refused)
