@@ -212,9 +212,12 @@ static bool read_nvme_controllers(struct device *d, const struct sysfs_dir *whol
 		sysfs_dir_init(&controller, whole->root, "%s/%s", subsystem.path, names.names[i]);
 		if (sysfs_real_path(&controller, text, sizeof(text)) < 0)
 			continue;
+		sysfs_read_link_name(&controller, "device/driver", d->driver, sizeof(d->driver));
 		syspath_pci_parent(text, pci);
 		ok = !pci[0] || device_add_lower(d, DEVICE_PCI, pci);
 	}
+	if (ok && d->lower_count == 1) /* of several, none is the parent */
+		str_copy(d->parent, sizeof(d->parent), d->lower[0].id);
 	return ok;
 }
 

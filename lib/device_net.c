@@ -60,8 +60,12 @@ static void net_fingerprint(struct device *d, const struct sysfs_dir *dir)
 int device_read_net(struct device *d, const struct sysfs_dir *dir, struct err *e)
 {
 	struct device_net *net = &d->net;
-	int rc = read_lower(d, dir);
+	int rc;
 
+	if (strcmp(d->id, "lo") == 0)
+		return err_set(
+			e, ERR_NOT_FOUND, "DEV-HIDDEN", "the loopback interface is no device");
+	rc = read_lower(d, dir);
 	if (rc < 0)
 		return err_sys(e, -rc, "list /%s", dir->path);
 	/* Every interface has one; while it is being taken away, the kernel says EINVAL. */

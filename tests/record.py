@@ -34,7 +34,6 @@ PATHS = (
     ("/sys/fs/btrfs/*/devices/", "*"),
     ("/sys/fs/bcache/*/", "bdev* cache*"),
     ("/sys/dev/block/", "*"),
-    ("/dev/", "disk/*/* mapper/*"),
 )
 FOLDERS = ("sys/bus/pci/devices", "sys/class/net", "sys/class/block")
 # Tables of /proc, and which of their lines: of the routes only the default ones.
@@ -113,6 +112,19 @@ class Recorder:
             return b"\0\x80" + len(serial).to_bytes(2, "big") + serial
         return data
 
+    def node(self, path):
+        """A name in /dev: a link, or a node of its own, which becomes a link to the kernel's name."""
+        number = os.stat(path).st_rdev
+        try:
+            name = os.path.basename(os.readlink(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"))
+        except FileNotFoundError:
+            return  # dm's control node, a tape, ...
+        if os.path.islink(path):
+            self.link(path)
+        else:
+            up = "../" * (path.count("/") - 2)
+            self.place(path).symlink_to(up + name.replace("!", "/"))
+
     def mounts(self):
         lines = []
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
@@ -135,8 +147,9 @@ class Recorder:
         for folder, names in PATHS:
             for name in names.split():
                 for path in glob.glob(folder + name):
-                    if folder != "/dev/" or os.path.islink(path):
-                        self.record(path)
+                    self.record(path)
+        for path in glob.glob("/dev/disk/*/*") + glob.glob("/dev/mapper/*"):
+            self.node(path)
         for table, wanted in TABLES.items():
             if os.path.exists("/" + table):
                 lines = Path("/" + table).read_text(errors="surrogateescape").splitlines(True)

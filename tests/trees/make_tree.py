@@ -209,6 +209,7 @@ def scene_network(t):
     t.net("br0", kind="bridge", lower=("bond0.100",))
     t.net("macvtap0", kind="macvtap", lower=("eth3",))
     t.net("br1", kind="bridge")
+    t.file("sys/class/net/bonding_masters", "bond0")  # not all that is listed is an interface
     t.route("br0")
     t.route("eth2", destination="0000000A", mask="000000FF", flags="0001")
     t.route("eth2", flags="0200")  # "unreachable": no way to anywhere

@@ -76,6 +76,15 @@ static void check_allowed(const char *name)
 	ck_assert_msg(host_use_check(inv, get(name), &e) == 0, "%s: %s", name, e.msg);
 }
 
+static void check_no_such(const char *name, enum err_kind kind, const char *evidence)
+{
+	struct err e = ERR_INIT;
+
+	ck_assert_ptr_null(inventory_resolve(inv, name, &e));
+	ck_assert_msg(e.kind == kind, "%s: %s", name, e.msg);
+	ck_assert_msg(strstr(e.evidence, evidence), "%s: %s", name, e.evidence);
+}
+
 START_TEST(root_on_lvm_on_md)
 {
 	static const char *const root[] = {
@@ -137,6 +146,7 @@ START_TEST(route_through_bridge_vlan_and_bond)
 	check_has("0000:41:00.2", "\"state\":\"free\"");
 	check_has("eth2", "\"paths\":[]");
 	check_allowed("br1");
+	check_no_such("bonding_masters", ERR_NOT_FOUND, "");
 	inventory_free(inv);
 }
 END_TEST
@@ -171,6 +181,8 @@ START_TEST(nvme_and_its_controllers)
 	check_refused("0000:02:00.0", "HOST-USE", "on /fast");
 	check_refused("0000:03:00.0", "HOST-USE", "on /fast");
 	check_has("nvme0n1", "\"driver\":\"nvme\"");
+	check_has("nvme1n1", "\"driver\":\"nvme\"");
+	check_lacks("nvme1n1", "\"parent\""); /* it has two */
 	check_has("nvme0n1", "\"serial\":\"N0\"");
 	ck_assert_ptr_null(inventory_resolve(inv, "nvme1c1n1", &e)); /* hidden */
 	ck_assert_int_eq(e.kind, ERR_NOT_FOUND);
@@ -245,15 +257,6 @@ START_TEST(names_that_people_paste)
 	inventory_free(inv);
 }
 END_TEST
-
-static void check_no_such(const char *name, enum err_kind kind, const char *evidence)
-{
-	struct err e = ERR_INIT;
-
-	ck_assert_ptr_null(inventory_resolve(inv, name, &e));
-	ck_assert_msg(e.kind == kind, "%s: %s", name, e.msg);
-	ck_assert_msg(strstr(e.evidence, evidence), "%s: %s", name, e.evidence);
-}
 
 START_TEST(names_that_do_not_tell)
 {
