@@ -98,12 +98,20 @@ def test_description(control):
                      for name in info["interfaces"]}
         expect(set(described) == {SERVICE[:-1], MANAGER[:-1]}, f"serves {sorted(described)}")
         described[SERVICE[:-1]].check_reply("GetInfo", info)
-        described[MANAGER[:-1]].check_reply("ListJobs", client.call("ListJobs"))
-        described[MANAGER[:-1]].check_reply("Watch", client.call("Watch", more=True))
-    with control.client() as client:
-        parameters = expect_error("org.iovd.NotFound", client, "ShowJob", {"id": "0-0"})
-        manager = described[MANAGER[:-1]]
-        manager.check(manager.errors["NotFound"], parameters, "NotFound")
+        check_types(client, described[MANAGER[:-1]])
+
+
+def check_types(client, manager):
+    for method in manager.methods:
+        if method.startswith("List"):
+            manager.check_reply(method, client.call(method))
+    devices = client.call("ListDevices")["devices"]
+    for device in devices:
+        manager.check_reply("Show", client.call("Show", {"name": device["id"]}))
+    expect(devices, "this host has no devices to hold against the description")
+    parameters = expect_error("org.iovd.NotFound", client, "ShowJob", {"id": "0-0"})
+    manager.check(manager.errors["NotFound"], parameters, "NotFound")
+    manager.check_reply("Watch", client.call("Watch", more=True))
 
 
 def test_framing(control):
