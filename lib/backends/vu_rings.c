@@ -125,6 +125,25 @@ void vu_rings_update_log(struct vu_session *s)
 		update_log(&s->rings[i]);
 }
 
+/*
+ * A region, ready for this ring. One of our own knows nothing of a ring that the VMM starts (again):
+ * it was drained when it stopped, and may begin elsewhere or in the other format now.
+ */
+static int ready_inflight(struct vu_ring *r, bool takeover, struct err *e)
+{
+	struct vu_session *s = r->s;
+	const struct page_inflight *p = &s->page->inflight;
+	bool packed = s->page->features & VIRTIO_F_RING_PACKED;
+
+	if (s->inflight && p->ours && p->packed != packed && !vu_any_ring_started(s))
+		vu_inflight_drop(s);
+	if (!s->inflight && vu_make_inflight(s, e) < 0)
+		return -1;
+	if (p->ours && !takeover)
+		inflight_queue_reset(inflight_queue_get(s->inflight, (uint16_t)r->index));
+	return 0;
+}
+
 static int start(struct vu_ring *r, bool takeover, struct err *e)
 {
 	const struct page_ring *p = facts(r);
@@ -147,7 +166,7 @@ static int start(struct vu_ring *r, bool takeover, struct err *e)
 	if (!p->num || !p->has_addr)
 		return err_set(e, ERR_REFUSED, "VU-RING", "ring %u has no %s yet", r->index,
 			p->num ? "addresses" : "size");
-	if (!r->s->inflight && vu_make_inflight(r->s, e) < 0)
+	if (ready_inflight(r, takeover, e) < 0)
 		return -1;
 	if (virtq_start(&r->q, &cfg, r->s->mem, inflight_queue_get(r->s->inflight, cfg.index), e) <
 		0)
