@@ -196,6 +196,8 @@ void vu_ring_stop(struct vu_ring *r)
 	p->broken = 0;
 	page_commit(p->started, 0);
 	vu_point("ring-stopped");
+	/* Closing first would leave the watch: the VMM keeps the same open file description. */
+	unwatch_kick(r);
 	vault_drop(r->s->vault, VAULT_KICK0 + r->index);
 	let_go(r);
 	note_started(r->s);
