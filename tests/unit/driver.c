@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 /* Where the ring's parts lie in the first region; the rest is for buffers. */
-#define DESC_AT    0x0000u /* 16 KiB at most */
-#define AVAIL_AT   0x4000u
-#define USED_AT    0x6000u
-#define EVENT_SIZE 4u
+#define DESC_AT   0x0000u /* 16 KiB at most */
+#define AVAIL_AT  0x4000u
+#define USED_AT   0x6000u
+#define RINGS_END 0x9000u
 
 void *driver_host(const struct driver *d, uint64_t gpa)
 {
@@ -40,6 +40,22 @@ static void open_packed(struct driver *d)
 	d->pos_wrap = d->used_wrap = true;
 }
 
+void driver_restart(struct driver *d)
+{
+	struct driver fresh = {.opt = d->opt, .fd = d->fd, .host = d->host};
+
+	*d = fresh;
+	memset(d->host, 0, RINGS_END);
+	d->desc = (struct raw_desc *)(d->host + DESC_AT);
+	if (d->opt.packed)
+		open_packed(d);
+	else
+		open_split(d);
+	d->room = d->opt.size;
+	for (d->free_count = 0; d->free_count < d->opt.size; d->free_count++)
+		d->free[d->free_count] = (uint16_t)(d->opt.size - 1 - d->free_count);
+}
+
 void driver_open(struct driver *d, struct driver_options opt)
 {
 	uint8_t *base;
@@ -52,14 +68,7 @@ void driver_open(struct driver *d, struct driver_options opt)
 	base = mmap(NULL, 2 * GUEST_HALF, PROT_READ | PROT_WRITE, MAP_SHARED, d->fd, 0);
 	ck_assert_ptr_ne(base, MAP_FAILED);
 	d->host = base + GUEST_HALF;
-	d->desc = (struct raw_desc *)(d->host + DESC_AT);
-	if (opt.packed)
-		open_packed(d);
-	else
-		open_split(d);
-	d->room = opt.size;
-	for (d->free_count = 0; d->free_count < opt.size; d->free_count++)
-		d->free[d->free_count] = (uint16_t)(opt.size - 1 - d->free_count);
+	driver_restart(d);
 }
 
 void driver_begin_at(struct driver *d, uint16_t pos)

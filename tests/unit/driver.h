@@ -84,6 +84,9 @@ struct driver {
 void driver_open(struct driver *d, struct driver_options opt);
 void driver_close(struct driver *d);
 
+/* The guest takes the device anew, as after a reboot: an empty ring in the same memory. */
+void driver_restart(struct driver *d);
+
 /* Before the first request: the ring's indexes are not 0 (packed: below its size). */
 void driver_begin_at(struct driver *d, uint16_t pos);
 

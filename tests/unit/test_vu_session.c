@@ -423,6 +423,29 @@ START_TEST(a_conversation_goes_through)
 }
 END_TEST
 
+/* A VMM that keeps no in-flight region, and whose guest reboots: the ring begins at 0 each time. */
+START_TEST(a_ring_is_started_anew)
+{
+	struct vmm v;
+
+	vmm_open(&v, (struct rig_options){0});
+	u64_of(&v, VU_GET_FEATURES);
+	tell_u64(&v, VU_SET_PROTOCOL_FEATURES, false, VU_PF_REPLY_ACK | VU_PF_CONFIGURE_MEM_SLOTS);
+	tell(&v, VU_SET_OWNER, false, NULL, 0, NULL, 0);
+	share_memory(&v, VU_ADD_MEM_REG);
+	for (uint8_t round = 0; round < 4; round++) {
+		start_ring(&v, 0);
+		use_disk(&v, round);
+		ck_assert_uint_eq(get_base(&v), v.requests);
+		driver_restart(&v.driver);
+		v.requests = 0;
+	}
+	rig_until_quiet(&v.rig);
+	ck_assert_uint_eq(v.rig.deaths, 0);
+	vmm_close(&v);
+}
+END_TEST
+
 /*
  * Kills at every passage of every crash point, `stride` apart so that several processes share them.
  * The sweep is over when a conversation is so short that nobody died.
@@ -473,6 +496,7 @@ START_TEST(killed_again_a_little_later)
 }
 END_TEST
 
-UNIT_MAIN(a_conversation_goes_through, killed_at_every_point_part_1, killed_at_every_point_part_2,
-	killed_at_every_point_part_3, killed_at_every_point_part_4, killed_at_every_point_part_5,
-	killed_at_every_point_part_6, killed_again_at_once, killed_again_a_little_later)
+UNIT_MAIN(a_conversation_goes_through, a_ring_is_started_anew, killed_at_every_point_part_1,
+	killed_at_every_point_part_2, killed_at_every_point_part_3, killed_at_every_point_part_4,
+	killed_at_every_point_part_5, killed_at_every_point_part_6, killed_again_at_once,
+	killed_again_a_little_later)
