@@ -70,23 +70,31 @@ static void note_started(struct vu_session *s)
 
 /* --- starting and stopping ------------------------------------------------------------------- */
 
-static void kicked(void *arg, unsigned int events)
-{
-	struct vu_ring *r = arg;
-	uint64_t count;
-
-	(void)events;
-	/* Only to make it quiet; the round that follows looks at all rings. */
-	if (read(vault_fd(r->s->vault, VAULT_KICK0 + r->index), &count, sizeof(count)) == 0)
-		vu_report(r->s, "ring %u: its kick descriptor has ended", r->index);
-}
-
 static void poll_tick(void *arg, unsigned int events)
 {
 	struct vu_session *s = arg;
 
 	(void)events;
 	s->cfg.loop->ops->set_timer(s->poll_timer, POLL_TICK_MS);
+}
+
+static void unwatch_kick(struct vu_ring *r)
+{
+	r->s->cfg.loop->ops->remove(r->kick);
+	r->kick = NULL;
+}
+
+static void kicked(void *arg, unsigned int events)
+{
+	struct vu_ring *r = arg;
+	uint64_t count;
+	ssize_t n = read(vault_fd(r->s->vault, VAULT_KICK0 + r->index), &count, sizeof(count));
+
+	(void)events;
+	if (n > 0 || (n < 0 && errno == EAGAIN))
+		return;  /* it is quiet now, and the round that follows looks at all rings */
+	unwatch_kick(r); /* what cannot be read will never be quiet */
+	vu_report(r->s, "ring %u: its kick descriptor cannot be read", r->index);
 }
 
 /* A ring without a kick descriptor is looked at on every tick. */
@@ -102,12 +110,6 @@ static int watch_kick(struct vu_ring *r, struct err *e)
 		return s->poll_timer ? 0 : -1;
 	r->kick = loop->add_fd(s->cfg.loop, fd, WATCH_READ, kicked, r, e);
 	return r->kick ? 0 : -1;
-}
-
-static void unwatch_kick(struct vu_ring *r)
-{
-	r->s->cfg.loop->ops->remove(r->kick);
-	r->kick = NULL;
 }
 
 static void update_log(struct vu_ring *r)
@@ -368,6 +370,8 @@ enum vu_act vu_ring_set_err(struct vu_session *s, struct err *e)
 
 	if (!r || store_fd(s, VAULT_ERR0 + r->index, e) < 0)
 		return VU_BROKEN;
+	if (facts(r)->broken)
+		signal_fd(s, VAULT_ERR0 + r->index);
 	return VU_DONE;
 }
 

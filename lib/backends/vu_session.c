@@ -192,6 +192,24 @@ void vu_end(struct vu_session *s, const struct err *why)
 	vu_message_forget(s);
 }
 
+/* What one VMM did to its memory is not held against the next. */
+static void forget_poison(struct vu_session *s)
+{
+	struct guest_mem *mem;
+	struct err e = ERR_INIT;
+
+	if (!guest_mem_is_poisoned(s->mem))
+		return;
+	mem = guest_mem_new();
+	if (!mem || guest_mem_catch_faults(mem, &e) < 0) {
+		guest_mem_free(mem);
+		vu_report(s, "no VMM can be served any more: %s", mem ? e.msg : "no memory");
+		return;
+	}
+	guest_mem_free(s->mem);
+	s->mem = mem;
+}
+
 /* Requests and messages of ours have ended: nothing of the VMM's is in use. */
 static void finish_ending(struct vu_session *s)
 {
@@ -199,6 +217,7 @@ static void finish_ending(struct vu_session *s)
 
 	vu_rings_drop(s);
 	vu_memory_drop(s);
+	forget_poison(s);
 	s->page->features = s->page->protocol = 0;
 	s->page->features_known = s->page->device_status = s->page->tell_config = 0;
 	s->backend->ops->set_features(s->backend, 0);

@@ -2,6 +2,7 @@
 #include "tests/unit/session_rig.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -298,9 +299,44 @@ static bool is_closed(void *arg)
 	}
 }
 
+static bool is_let_go(void *arg)
+{
+	return !__atomic_load_n(&((struct rig *)arg)->page->connected, __ATOMIC_ACQUIRE);
+}
+
 void rig_until_closed(struct rig *r)
 {
 	rig_until(r, is_closed, r);
+	rig_until(r, is_let_go, r);
+}
+
+static bool is_connected(void *arg)
+{
+	return !is_let_go(arg);
+}
+
+void rig_connect(struct rig *r)
+{
+	close_fd(&r->vmm);
+	rig_until(r, is_let_go, r);
+	r->vmm = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(r->vmm, (struct sockaddr *)&r->door, r->door_len), 0);
+	rig_until(r, is_connected, r);
+}
+
+unsigned int rig_worker_fds(const struct rig *r)
+{
+	char path[64];
+	unsigned int count = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)r->worker);
+	dir = opendir(path);
+	ck_assert_ptr_nonnull(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
 }
 
 /* --- all of it ------------------------------------------------------------------------------- */
@@ -311,6 +347,19 @@ static int make_disk(void)
 
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(ftruncate(fd, RIG_DISK_BYTES), 0);
+	return fd;
+}
+
+/* At an address that the kernel chooses. */
+static int open_door(struct rig *r)
+{
+	struct sockaddr_un any = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&any, sizeof(sa_family_t)), 0);
+	ck_assert_int_eq(listen(fd, 8), 0);
+	r->door_len = sizeof(r->door);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&r->door, &r->door_len), 0);
 	return fd;
 }
 
@@ -328,6 +377,7 @@ void rig_open(struct rig *r, struct rig_options opt)
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	r->vmm = pair[0];
 	r->vault[VAULT_CONN] = pair[1];
+	r->vault[VAULT_LISTEN] = open_door(r);
 	r->vault[VAULT_PAGE] = session_page_create(&e);
 	r->page = session_page_map(r->vault[VAULT_PAGE], &e);
 	ck_assert_msg(r->page, "%s", e.msg);

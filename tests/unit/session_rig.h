@@ -6,7 +6,9 @@
  */
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "lib/backends/session_page_layout.h"
 #include "lib/backends/uring.h"
@@ -26,6 +28,8 @@ struct rig_options {
 struct rig {
 	struct rig_options opt;
 	int vmm; /* our end of the connection */
+	struct sockaddr_un door;
+	socklen_t door_len;
 	int disk;
 	struct session_page *page;
 	int vault[VAULT_SLOTS];
@@ -59,5 +63,9 @@ uint32_t rig_reply(struct rig *r, uint32_t request, void *payload, uint32_t size
 /* Until the worker has nothing to do with messages; then no byte of a reply may be left. */
 void rig_until_quiet(struct rig *r);
 
-/* Until the worker has closed the connection. */
+/* Until the worker has closed the connection; then a new one can be made. */
 void rig_until_closed(struct rig *r);
+void rig_connect(struct rig *r);
+
+/* Descriptors that the worker has open. */
+unsigned int rig_worker_fds(const struct rig *r);
