@@ -1,48 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/out.h"
 #include "lib/cleanup.h"
-
-/* A word as a shell takes it back: quoted if it has anything a shell would act on. */
-static void attach_print_word(const char *word)
-{
-	static const char plain[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/=,:@%+";
-
-	if (*word && strspn(word, plain) == strlen(word)) {
-		fputs(word, stdout);
-		return;
-	}
-	putchar('\'');
-	for (const char *p = word; *p; p++) {
-		if (*p == '\'')
-			fputs("'\\''", stdout);
-		else
-			putchar((unsigned char)*p < ' ' ? '?' : *p);
-	}
-	putchar('\'');
-}
-
-static void attach_print_vmm_args(const struct json *words)
-{
-	if (!json_count(words))
-		return;
-	puts("\nAdd to the command line of the VMM:");
-	for (size_t i = 0; i < json_count(words); i++) {
-		const char *word = json_str(json_item(words, i));
-
-		if (!word)
-			continue;
-		if (word[0] == '-' || i == 0) /* an option and its value share a line */
-			fputs(i ? " \\\n  " : "  ", stdout);
-		else
-			putchar(' ');
-		attach_print_word(word);
-	}
-	putchar('\n');
-}
 
 static void attach_print_plan(const struct json *plan)
 {
@@ -70,7 +30,12 @@ static void attach_print(const struct json *a, bool already)
 	attach_print_member(a, ", ", "state");
 	attach_print_member(a, "\nsocket: ", "socket");
 	putchar('\n');
-	attach_print_vmm_args(json_member(a, "vmm_args"));
+	if (json_count(json_member(a, "vmm_args"))) {
+		puts("\nAdd to the command line of the VMM:");
+		fputs("  ", stdout);
+		out_words(json_member(a, "vmm_args"), " \\\n  ");
+		putchar('\n');
+	}
 }
 
 static void attach_print_plain(const struct json *a)

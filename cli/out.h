@@ -41,6 +41,10 @@ char *out_text(const struct json *v);
 /* Prints to `f` with control characters replaced. */
 void out_safe(FILE *f, const char *text);
 
+/* Words of a command line, for a shell: `between_options` stands before each one that begins with
+ * a hyphen, but not before the first word. */
+void out_words(const struct json *words, const char *between_options);
+
 /* An error for people on standard error, and with -o json or jsonl as a document on standard
  * output. */
 void out_error(const struct cli *cli, const struct err *e);

@@ -337,12 +337,19 @@ struct out_members {
 
 static void out_line(const struct out_members *m, const char *key, const struct json *value)
 {
-	auto_free char *text = out_text_of(value, true);
+	auto_free char *text = NULL;
 
 	if (m->plain)
-		printf("%s\t%s\n", key, text ? text : "?");
+		printf("%s\t", key);
 	else
-		printf("%-*s  %s\n", (int)m->width, key, text ? text : "?");
+		printf("%-*s  ", (int)m->width, key);
+	if (strcmp(key, "vmm_args") == 0) {
+		out_words(value, " ");
+	} else {
+		text = out_text_of(value, true);
+		fputs(text ? text : "?", stdout);
+	}
+	putchar('\n');
 }
 
 /* An object's members are lines like the others; of a list of objects each is a line. */

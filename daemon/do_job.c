@@ -5,6 +5,7 @@
 #include "daemon/do.h"
 #include "daemon/events.h"
 #include "daemon/jobs.h"
+#include "daemon/show.h"
 
 struct job_args {
 	const char *id;
@@ -61,6 +62,16 @@ void do_show_job(struct request *rq, const void *args)
 
 	if (job)
 		do_reply_job(rq, job);
+}
+
+int show_job(struct daemon *d, const char *name, struct json_out *o, const char *key, struct err *e)
+{
+	const struct job *job = jobs_find(d->jobs, name, e);
+
+	if (!job)
+		return 0;
+	job_put(job, o, key);
+	return 1;
 }
 
 void do_wait_job(struct request *rq, const void *args)

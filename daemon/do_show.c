@@ -12,9 +12,7 @@ static const struct {
 	const char *kind;
 	show_fn *show;
 } rows[] = {
-	{"attachment", show_attachment},
-	{"vm", show_vm},
-	{"group", show_group},
+	{"attachment", show_attachment}, {"vm", show_vm}, {"job", show_job}, {"group", show_group},
 	{"device", show_device}, /* last: its words say best what was not found */
 };
 

@@ -20,3 +20,4 @@ show_fn show_device; /* daemon/do_inventory.c */
 show_fn show_group;
 show_fn show_attachment; /* daemon/do_attachment.c */
 show_fn show_vm;
+show_fn show_job; /* daemon/do_job.c */
