@@ -298,6 +298,21 @@ static void claim_attached(
 		inv->blind = true;
 }
 
+/* The same file by other names, and loop devices that show it, are the same bytes. */
+static void claim_attached_file(
+	struct inventory *inv, const struct inv_node *file, const struct inventory_attachment *a)
+{
+	for (size_t i = inv_first(inv, DEVICE_BLOCK); i < inv->node_count; i++) {
+		struct inv_node *node = inv->nodes[i];
+		const char *loop_file =
+			node->dev->class == DEVICE_BLOCK ? node->dev->block.loop_file : NULL;
+
+		if (node != file && (device_is_file(node->dev, a->device) ||
+					    (loop_file && device_is_file(file->dev, loop_file))))
+			claim_attached(inv, node, a);
+	}
+}
+
 static void collect_attachment(void *arg, const struct inventory_attachment *a)
 {
 	struct inventory *inv = arg;
@@ -306,12 +321,8 @@ static void collect_attachment(void *arg, const struct inventory_attachment *a)
 	if (!node)
 		return;
 	claim_attached(inv, node, a);
-	if (node->dev->class != DEVICE_FILE)
-		return;
-	/* the same file by other names */
-	for (size_t i = inv->node_count; i-- > 0 && inv->nodes[i]->dev->class == DEVICE_FILE;)
-		if (inv->nodes[i] != node && device_is_file(inv->nodes[i]->dev, a->device))
-			claim_attached(inv, inv->nodes[i], a);
+	if (node->dev->class == DEVICE_FILE)
+		claim_attached_file(inv, node, a);
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */

@@ -116,7 +116,7 @@ static void spread_to(struct inv_node *node, void *arg)
 		s->failed = true;
 }
 
-static void spread_claim(struct inventory *inv, const struct host_claim *c)
+static void spread_claim(struct inventory *inv, struct host_claim *c)
 {
 	struct spread s = {.claim = c};
 
@@ -124,14 +124,35 @@ static void spread_claim(struct inventory *inv, const struct host_claim *c)
 		spread_to(c->node, &s);
 	else
 		inv_walk(inv, c->node, spread_to, &s);
-	if (c->kind == USE_VM) {
+	if (c->kind == USE_VM)
 		c->node->attachment = c;
-		for (size_t i = 0; i < inv->node_count; i++)
-			if (inv_stands_on(inv, inv->nodes[i], c->node))
-				spread_to(inv->nodes[i], &s);
-	}
 	if (s.failed)
 		inv->blind = true;
+}
+
+struct inherit {
+	struct inv_node *upper;
+	bool failed;
+};
+
+static void inherit_from(struct inv_node *node, void *arg)
+{
+	struct inherit *i = arg;
+
+	if (node->attachment && !use_add(i->upper, node->attachment))
+		i->failed = true;
+}
+
+/* What stands on an attached device is taken with it. */
+static void inherit_attachments(struct inventory *inv)
+{
+	for (size_t n = 0; n < inv->node_count; n++) {
+		struct inherit i = {.upper = inv->nodes[n]};
+
+		inv_walk(inv, inv->nodes[n], inherit_from, &i);
+		if (i.failed)
+			inv->blind = true;
+	}
 }
 
 /* What is written of a node stays as it is if its uses came out the same. */
@@ -139,8 +160,10 @@ static void node_digest(struct inv_node *node, bool blind)
 {
 	uint64_t digest = digest_add(0xcbf29ce484222325u, &blind, sizeof(blind));
 
-	for (size_t i = 0; i < node->use_count; i++)
+	for (size_t i = 0; i < node->use_count; i++) {
 		digest = digest_claim(digest, node->uses[i].claim);
+		digest = digest_add(digest, &node->uses[i].via, sizeof(node->uses[i].via));
+	}
 	if (digest == node->use_digest)
 		return;
 	node->use_digest = digest;
@@ -157,6 +180,7 @@ static void spread_all(struct inventory *inv)
 	for (size_t i = 0; i < inv->claim_count; i++)
 		if (inv->claims[i].node)
 			spread_claim(inv, &inv->claims[i]);
+	inherit_attachments(inv);
 	for (size_t i = 0; i < inv->node_count; i++)
 		node_digest(inv->nodes[i], inv->blind);
 }
@@ -243,7 +267,7 @@ static const char *const fixes[USE_KIND_COUNT] = {
 	[USE_MASTER] = "take it out of %s (ip link set ... nomaster)",
 	[USE_LOOP] = "detach the loop device (losetup -d /dev/%s)",
 	[USE_BUS] = "nothing: a bridge carries other devices and is given to nobody",
-	[USE_VM] = "detach it there first: iovctl detach",
+	[USE_VM] = "take it back first: iovctl detach %s",
 };
 
 static int refuse_use(const struct inv_node *node, const struct host_use *use, struct err *e)
@@ -261,7 +285,8 @@ static int refuse_use(const struct inv_node *node, const struct host_use *use, s
 			use_kind_names[c->kind], c->what);
 	err_evidence(e, "%s", c->evidence);
 	/* the texts are ours, with at most one %s */
-	snprintf(fix, sizeof(fix), fixes[c->kind], c->what);
+	snprintf(fix, sizeof(fix), fixes[c->kind],
+		c->kind == USE_VM ? strchr(c->what, ' ') + 1 : c->what);
 	return err_fix(e, "%s", fix);
 }
 

@@ -404,6 +404,10 @@ START_TEST(image_files_are_devices_when_named)
 	attached = &a;
 	check_refused(image, "DEV-TAKEN", "v/d");
 	check_refused(other, "DEV-TAKEN", "v/d"); /* the same file by another name */
+	tree_text("sys/devices/virtual/block/loop0/loop/backing_file", other);
+	check_refused("loop0", "DEV-TAKEN", "v/d"); /* and by a loop device */
+	tree_text("sys/devices/virtual/block/loop0/loop/backing_file", "");
+	check_allowed("loop0");
 	attached = NULL;
 	check_allowed(other);
 
