@@ -189,7 +189,7 @@ static void use_disk(struct vmm *v, uint8_t fill)
 
 static void greet(struct vmm *v)
 {
-	uint64_t features = u64_of(v, VU_GET_FEATURES), protocol;
+	uint64_t features = u64_of(v, VU_GET_FEATURES), protocol, capacity;
 	struct vu_config config = {.size = 60};
 	int pair[2], fd;
 
@@ -207,7 +207,8 @@ static void greet(struct vmm *v)
 	tell_ring_fd(v, VU_SET_VRING_ERR, v->call);
 	rig_send(&v->rig, VU_GET_CONFIG, 0, &config, 12 + config.size, NULL, 0);
 	ck_assert_uint_eq(rig_reply(&v->rig, VU_GET_CONFIG, &config, sizeof(config), &fd), 12 + 60);
-	ck_assert_uint_eq(*(uint64_t *)config.data, RIG_DISK_BYTES / SECTOR);
+	memcpy(&capacity, config.data, sizeof(capacity));
+	ck_assert_uint_eq(capacity, RIG_DISK_BYTES / SECTOR);
 }
 
 static void get_inflight(struct vmm *v)
@@ -468,7 +469,7 @@ static void sweep(unsigned int first, unsigned int stride, unsigned int again)
 }
 
 /* Every point, in parts that each fit into a test's time. */
-#define SWEEP_PARTS 6
+#define SWEEP_PARTS 10
 
 #define SWEEP_PART(n)                                                                              \
 	START_TEST(killed_at_every_point_part_##n)                                                 \
@@ -483,6 +484,10 @@ SWEEP_PART(3)
 SWEEP_PART(4)
 SWEEP_PART(5)
 SWEEP_PART(6)
+SWEEP_PART(7)
+SWEEP_PART(8)
+SWEEP_PART(9)
+SWEEP_PART(10)
 
 START_TEST(killed_again_at_once)
 {
@@ -498,5 +503,6 @@ END_TEST
 
 UNIT_MAIN(a_conversation_goes_through, a_ring_is_started_anew, killed_at_every_point_part_1,
 	killed_at_every_point_part_2, killed_at_every_point_part_3, killed_at_every_point_part_4,
-	killed_at_every_point_part_5, killed_at_every_point_part_6, killed_again_at_once,
-	killed_again_a_little_later)
+	killed_at_every_point_part_5, killed_at_every_point_part_6, killed_at_every_point_part_7,
+	killed_at_every_point_part_8, killed_at_every_point_part_9, killed_at_every_point_part_10,
+	killed_again_at_once, killed_again_a_little_later)
