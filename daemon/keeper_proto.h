@@ -33,6 +33,9 @@
  * KEEPER_MSG_ADOPTED, one KEEPER_MSG_PUT per filled slot (each acknowledged), then
  * KEEPER_MSG_READY; the keeper takes the ring itself with pidfd_getfd().
  *
+ * Slots of the daemon's (page, listening socket, disk, adoption socket) are not the worker's to PUT
+ * or DROP, but in an adoption.
+ *
  * All messages are struct keeper_msg, in full, with at most one descriptor. Either side treats a
  * message of another size, an unknown type or a slot out of range as the end of the other: the
  * keeper must not trust a worker, which may have been taken over by its guest.

@@ -160,11 +160,29 @@ int held_tell(struct held *h, unsigned int code, uint64_t value, struct err *e)
 
 /* --- from the worker -------------------------------------------------------------------------- */
 
+/*
+ * The disk and what the daemon made are not a worker's to change: a successor opens the disk anew
+ * with our rights, and a worker may have been sent any descriptor by its VMM. Only what is handed
+ * back to a new keeper is taken as it is; the daemon looks at the disk before it is used again.
+ */
+static bool slot_is_workers(const struct held *h, unsigned int slot)
+{
+	switch (slot) {
+	case VAULT_PAGE:
+	case VAULT_LISTEN:
+	case VAULT_BACKING:
+	case VAULT_ADOPT:
+		return h->adopting;
+	default:
+		return slot < VAULT_SLOTS;
+	}
+}
+
 static int take_put(struct held *h, const struct keeper_msg *in, int *fd)
 {
 	struct keeper_msg ack = {.type = KEEPER_MSG_ACK, .slot = in->slot, .cookie = in->cookie};
 
-	if (in->slot >= VAULT_SLOTS || *fd < 0)
+	if (!slot_is_workers(h, in->slot) || *fd < 0)
 		return -1;
 	held_set_slot(h, in->slot, steal_fd(fd));
 	/* It waits for each ACK, so there is room; if it is gone, its pidfd tells. */
@@ -176,8 +194,11 @@ static int take_drop(struct held *h, const struct keeper_msg *in, int *fd)
 	(void)fd;
 	if (in->slot >= VAULT_SLOTS || in->value > VAULT_SLOTS - in->slot)
 		return -1;
-	for (unsigned int i = 0; i < in->value; i++)
+	for (unsigned int i = 0; i < in->value; i++) {
+		if (!slot_is_workers(h, in->slot + i))
+			return -1;
 		held_set_slot(h, in->slot + i, -1);
+	}
 	return 0;
 }
 

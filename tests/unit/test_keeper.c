@@ -368,6 +368,26 @@ START_TEST(what_breaks_the_protocol_is_killed)
 }
 END_TEST
 
+START_TEST(slots_of_the_daemon_are_not_the_workers)
+{
+	static const enum vault_slot theirs[] = {
+		VAULT_PAGE, VAULT_LISTEN, VAULT_BACKING, VAULT_ADOPT};
+
+	begin();
+	fill();
+	for (size_t i = 0; i < ARRAY_SIZE(theirs); i++) {
+		spawn_ready(8);
+		OK(keeper_link_tell(link_, "a1", ORDER_PUT, theirs[i], e));
+		AWAIT(item.pid == 0);
+		ck_assert_int_eq(item.exit_status, SIGKILL);
+		spawn_ready(8);
+		OK(keeper_link_tell(link_, "a1", ORDER_DROP, theirs[i], e));
+		AWAIT(item.pid == 0);
+	}
+	end();
+}
+END_TEST
+
 START_TEST(notes_are_counted)
 {
 	begin();
@@ -624,8 +644,9 @@ int main(int argc, char **argv)
 	const TTest *const tests[] = {worker_is_born_with_what_it_needs_and_no_more,
 		vault_outlives_worker, a_full_vault_is_handed_on_whole,
 		old_ring_is_kept_until_drained, what_breaks_the_protocol_is_killed,
-		notes_are_counted, a_start_that_fails_says_why,
-		requests_that_make_no_sense_are_refused, daemon_is_started_again_and_finds_all,
+		slots_of_the_daemon_are_not_the_workers, notes_are_counted,
+		a_start_that_fails_says_why, requests_that_make_no_sense_are_refused,
+		daemon_is_started_again_and_finds_all,
 		worker_that_dies_without_a_daemon_is_found_dead,
 		daemon_that_never_came_up_ends_the_keeper, second_keeper_is_refused,
 		new_keeper_adopts_after_sigterm, new_keeper_adopts_after_sigkill,
