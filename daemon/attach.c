@@ -125,6 +125,16 @@ static int remove_socket(struct daemon *d, const struct attachment_spec *spec, s
 	return 0;
 }
 
+/* --- the disk --------------------------------------------------------------------------------- */
+
+void attachment_set_disk(struct attachment *a, const struct backing_facts *facts, int fd)
+{
+	close_fd(&a->backing_fd);
+	a->backing_fd = fd;
+	a->disk = (struct attachment_disk){
+		.fs = facts->fs, .inode = facts->inode, .number = facts->number};
+}
+
 /* --- the worker ------------------------------------------------------------------------------- */
 
 static int fill_one(
@@ -136,11 +146,9 @@ static int fill_one(
 /* A fresh vault, and the first generation on it. */
 static int start_worker(struct daemon *d, struct attachment *a, int listen_fd, struct err *e)
 {
-	auto_close int spec = attachment_spec_memfd(&a->spec, e);
-
 	close_fd(&a->page_fd);
 	a->page_fd = session_page_create(e);
-	if (fill_one(d, a, VAULT_SPEC, spec, e) < 0 ||
+	if (attachment_describe(d->registry, a, e) < 0 ||
 		fill_one(d, a, VAULT_PAGE, a->page_fd, e) < 0 ||
 		fill_one(d, a, VAULT_LISTEN, listen_fd, e) < 0 ||
 		fill_one(d, a, VAULT_BACKING, a->backing_fd, e) < 0)
@@ -301,9 +309,18 @@ static void op_idle_ask(void *arg, unsigned int events)
 	}
 }
 
+/* The keeper forgets it, and what described it goes too. */
+static int forget_vault(struct daemon *d, const struct attachment *a, struct err *e)
+{
+	if (supervisor_forget(d->supervisor, a, e) < 0)
+		return -1;
+	attachment_drop_description(d->registry, a->spec.id);
+	return 0;
+}
+
 static int op_drop_vault(struct attach_op *op, struct stages *x, struct err *e)
 {
-	if (supervisor_forget(op->d->supervisor, op->a, e) < 0)
+	if (forget_vault(op->d, op->a, e) < 0)
 		return -1;
 	memset(&op->a->worker, 0, sizeof(op->a->worker));
 	if (op->a->backing_fd < 0) /* after a crash nothing of it is known, and nothing lives */
@@ -320,7 +337,7 @@ static void attach_unworker_ended(void *arg)
 
 	if (op->a->worker.pid != 0)
 		return;
-	op_wake(op, supervisor_forget(op->d->supervisor, op->a, &e) < 0 ? &e : NULL);
+	op_wake(op, forget_vault(op->d, op->a, &e) < 0 ? &e : NULL);
 }
 
 static int attach_unworker(struct stages *x, void *arg, struct err *e)
@@ -329,7 +346,7 @@ static int attach_unworker(struct stages *x, void *arg, struct err *e)
 
 	/* No guest was ever served: there is nothing to drain. */
 	if (op->a->worker.pid == 0)
-		return supervisor_forget(op->d->supervisor, op->a, e);
+		return forget_vault(op->d, op->a, e);
 	if (supervisor_kill(op->d->supervisor, op->a, SIGKILL, e) < 0)
 		return -1;
 	return op_wait(op, x, attach_unworker_ended, op_end_late, END_MS, e);
@@ -522,7 +539,6 @@ static void revive_opened(void *arg, const struct backing_facts *facts, int fd, 
 	auto_close int disk = fd, listen_fd = -1;
 	struct err own = ERR_INIT;
 
-	(void)facts;
 	free(r);
 	if (!a || a->kept != KEPT_ATTACHED || a->on_worker || a->worker.generation)
 		return;
@@ -530,8 +546,7 @@ static void revive_opened(void *arg, const struct backing_facts *facts, int fd, 
 		supervisor_give_up(d->supervisor, a, e->msg);
 		return;
 	}
-	close_fd(&a->backing_fd);
-	a->backing_fd = steal_fd(&disk);
+	attachment_set_disk(a, facts, steal_fd(&disk));
 	listen_fd = make_socket(d, &a->spec, &own);
 	if (listen_fd < 0 || start_worker(d, a, listen_fd, &own) < 0)
 		supervisor_give_up(d->supervisor, a, own.msg);

@@ -9,6 +9,7 @@
 #include "daemon/registry.h"
 #include "lib/migrate/stages.h"
 
+struct backing_facts;
 struct daemon;
 
 extern const struct stages_table attach_table;
@@ -25,6 +26,9 @@ struct attach_caller {
 	attach_progress_fn *progress;
 	void *arg;
 };
+
+/* The disk of `a`, as backing_open() found it; consumes fd. */
+void attachment_set_disk(struct attachment *a, const struct backing_facts *facts, int fd);
 
 /*
  * Attaches `a`, which is in the registry with its backing_fd, or takes it away. -1: nothing was

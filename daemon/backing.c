@@ -50,6 +50,17 @@ uint64_t backing_size(int fd)
 	return S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &bytes) == 0 ? bytes : 0;
 }
 
+bool backing_is(int fd, uint64_t fs, uint64_t inode, uint64_t number)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	if (number)
+		return S_ISBLK(st.st_mode) && st.st_rdev == number;
+	return S_ISREG(st.st_mode) && st.st_dev == fs && st.st_ino == inode;
+}
+
 static int probe_facts(const char *node, int fd, struct backing_facts *facts, struct err *e)
 {
 	struct stat st;

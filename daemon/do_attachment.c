@@ -89,24 +89,43 @@ static char *result_text(
 	return json_out_finish(&o, len);
 }
 
-static void job_end(struct daemon *d, struct job *job, const struct attachment *a,
-	const bool *already, const struct err *e)
-{
-	auto_free char *text = NULL;
-	struct err own = ERR_INIT;
-	size_t len = 0;
+/* An attach or detach that is under way: as long as its job. */
+struct change {
+	struct daemon *d;
+	struct job *job;
+	char what[192];              /* "attach /srv/a.img to web1" */
+	struct attachment_spec spec; /* of an attach */
+	bool dry_run;
+};
 
-	if (e) {
-		job_fail(job, e);
+static void change_fail(struct change *x, const struct err *e)
+{
+	struct err words = *e;
+
+	err_wrap(&words, "%s", x->what);
+	job_fail(x->job, &words);
+	free(x);
+}
+
+/* `text`: the answer; NULL: there was no memory for it. */
+static void change_end(struct change *x, const char *text, size_t len)
+{
+	struct err e = ERR_INIT;
+
+	if (!text) {
+		err_set(&e, ERR_FAILED, "MEMORY", "it is done, but there is no memory to say so");
+		change_fail(x, &e);
 		return;
 	}
-	text = result_text(d, a, already, &len);
-	if (text) {
-		job_done(job, text, len);
-		return;
-	}
-	err_set(&own, ERR_FAILED, "MEMORY", "it is done, but there is no memory to say so");
-	job_fail(job, &own);
+	job_done(x->job, text, len);
+	free(x);
+}
+
+static void change_step(void *arg, const char *stage, unsigned int percent)
+{
+	struct change *x = arg;
+
+	job_progress(x->job, percent, "%s", stage);
 }
 
 /* --- attach: what is asked for ---------------------------------------------------------------- */
@@ -135,14 +154,6 @@ static const struct json_field attach_fields[] = {
 };
 const struct json_params do_attach_params = {
 	attach_fields, ARRAY_SIZE(attach_fields), sizeof(struct attach_args)};
-
-/* An attach on its way from the checks to the stages. */
-struct attaching {
-	struct daemon *d;
-	struct job *job;
-	struct attachment_spec spec;
-	bool dry_run;
-};
 
 static int check_name(const char *what, const char *name, struct err *e)
 {
@@ -314,29 +325,22 @@ static int attach_if_there(struct request *rq, const struct attach_args *args,
 
 /* --- attach: doing it ------------------------------------------------------------------------- */
 
-static void job_step(void *arg, const char *stage, unsigned int percent)
-{
-	struct attaching *x = arg;
-
-	job_progress(x->job, percent, "%s", stage);
-}
-
 static void attach_ended(void *arg, struct attachment *a, const struct err *e)
 {
-	struct attaching *x = arg;
+	struct change *x = arg;
+	auto_free char *text = NULL;
 	bool already = false;
+	size_t len = 0;
 
-	job_end(x->d, x->job, a, &already, e);
-	free(x);
+	if (e) {
+		change_fail(x, e);
+		return;
+	}
+	text = result_text(x->d, a, &already, &len);
+	change_end(x, text, len);
 }
 
-static void attach_fail(struct attaching *x, const struct err *e)
-{
-	job_fail(x->job, e);
-	free(x);
-}
-
-static void put_plan(struct attaching *x, const struct backing_facts *facts, struct json_out *o)
+static void put_plan(struct change *x, const struct backing_facts *facts, struct json_out *o)
 {
 	char socket[PATH_MAX];
 
@@ -357,11 +361,10 @@ static void put_plan(struct attaching *x, const struct backing_facts *facts, str
 	json_out_end(o);
 }
 
-static void attach_tell_plan(struct attaching *x, const struct backing_facts *facts)
+static void attach_tell_plan(struct change *x, const struct backing_facts *facts)
 {
 	auto_json_out struct json_out o;
 	auto_free char *text = NULL;
-	struct err e = ERR_INIT;
 	size_t len = 0;
 
 	json_out_init(&o);
@@ -370,26 +373,21 @@ static void attach_tell_plan(struct attaching *x, const struct backing_facts *fa
 	put_plan(x, facts, &o);
 	json_out_end(&o);
 	text = json_out_finish(&o, &len);
-	if (text) {
-		job_done(x->job, text, len);
-		free(x);
-	} else {
-		err_set(&e, ERR_FAILED, "MEMORY", "no memory for the plan");
-		attach_fail(x, &e);
-	}
+	change_end(x, text, len);
 }
 
 /* The disk is open and fit: into the registry with it, and through the stages. */
 static void attach_opened(void *arg, const struct backing_facts *facts, int fd, const struct err *e)
 {
-	struct attaching *x = arg;
-	const struct attach_caller caller = {.done = attach_ended, .progress = job_step, .arg = x};
+	struct change *x = arg;
+	const struct attach_caller caller = {
+		.done = attach_ended, .progress = change_step, .arg = x};
 	auto_close int disk = fd;
 	struct attachment *a;
 	struct err own = ERR_INIT;
 
 	if (e) {
-		attach_fail(x, e);
+		change_fail(x, e);
 		return;
 	}
 	if (x->dry_run) {
@@ -399,12 +397,12 @@ static void attach_opened(void *arg, const struct backing_facts *facts, int fd, 
 	registry_next_id(x->d->registry, x->spec.id);
 	a = registry_add(x->d->registry, &x->spec, &own);
 	if (a) {
-		a->backing_fd = steal_fd(&disk);
+		attachment_set_disk(a, facts, steal_fd(&disk));
 		if (attach_start(x->d, a, &caller, &own) == 0)
 			return;
 		registry_remove(x->d->registry, a);
 	}
-	attach_fail(x, &own);
+	change_fail(x, &own);
 }
 
 /* All is checked but the disk itself. */
@@ -412,18 +410,19 @@ static int attach_begin(
 	struct request *rq, const struct attachment_spec *spec, bool dry_run, struct err *e)
 {
 	struct daemon *d = request_daemon(rq);
-	char device[PATH_MAX + 16], vm[64];
-	const struct job_spec job = {.verb = "attach", .objects = {device, vm}};
-	struct attaching *x = calloc(1, sizeof(*x));
+	char device[PATH_MAX + 16], name[96];
+	const struct job_spec job = {.verb = "attach", .objects = {device, name}};
+	struct change *x = calloc(1, sizeof(*x));
 	struct err own = ERR_INIT;
 
 	if (!x)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to attach");
 	snprintf(device, sizeof(device), "device:%s", spec->device);
-	snprintf(vm, sizeof(vm), "vm:%s", spec->vm);
+	snprintf(name, sizeof(name), "attachment:%s/%s", spec->vm, spec->name);
 	x->d = d;
 	x->spec = *spec;
 	x->dry_run = dry_run;
+	snprintf(x->what, sizeof(x->what), "attach %.120s to %s", spec->device, spec->vm);
 	x->job = job_start(d->jobs, rq, &job, e);
 	if (!x->job) {
 		free(x);
@@ -431,7 +430,7 @@ static int attach_begin(
 	}
 	job_progress(x->job, 0, "opening the disk");
 	if (backing_open(d->hands, spec->node, spec->readonly, attach_opened, x, &own) < 0)
-		attach_fail(x, &own);
+		change_fail(x, &own);
 	return 0;
 }
 
@@ -483,10 +482,16 @@ const struct json_params do_detach_params = {
 
 static void detach_ended(void *arg, struct attachment *a, const struct err *e)
 {
-	struct attaching *x = arg;
+	struct change *x = arg;
+	auto_free char *text = NULL;
+	size_t len = 0;
 
-	job_end(x->d, x->job, a, NULL, e);
-	free(x);
+	if (e) {
+		change_fail(x, e);
+		return;
+	}
+	text = result_text(x->d, a, NULL, &len);
+	change_end(x, text, len);
 }
 
 static int detach_ask(struct request *rq, const char *name, struct err *e)
@@ -495,8 +500,8 @@ static int detach_ask(struct request *rq, const char *name, struct err *e)
 	struct attachment *a = registry_find(d->registry, name, e);
 	char device[PATH_MAX + 16];
 	const struct job_spec job = {.verb = "detach", .objects = {device}};
-	struct attach_caller caller = {.done = detach_ended, .progress = job_step};
-	struct attaching *x;
+	struct attach_caller caller = {.done = detach_ended, .progress = change_step};
+	struct change *x;
 
 	if (!a)
 		return -1;
@@ -510,6 +515,7 @@ static int detach_ask(struct request *rq, const char *name, struct err *e)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to detach");
 	snprintf(device, sizeof(device), "device:%s", a->spec.device);
 	x->d = d;
+	snprintf(x->what, sizeof(x->what), "detach %s", a->spec.id);
 	caller.arg = x;
 	x->job = job_start(d->jobs, rq, &job, e);
 	if (!x->job) {
@@ -517,7 +523,7 @@ static int detach_ask(struct request *rq, const char *name, struct err *e)
 		return -1;
 	}
 	if (detach_start(d, a, &caller, e) < 0)
-		attach_fail(x, e); /* which answers */
+		change_fail(x, e); /* which answers */
 	return 0;
 }
 

@@ -9,18 +9,20 @@
  *	kept	worker		-	adopted as it is: nothing changes but our knowledge
  *	kept	dead worker	-	the next generation, on the same vault
  *	kept	nothing		-	a fresh vault, the socket made anew (host or keeper restarted)
- *	-	worker		-	rebuilt from the description in its vault (damaged store)
+ *	-	worker		-	rebuilt from its description (damaged store)
  *	any	any		open	finished or undone, by its own rules (lib/migrate/stages.h)
  *
  * A live worker is never ended for not being known: it serves a guest.
  */
 #include "daemon/reconcile.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/attach.h"
+#include "daemon/backing.h"
 #include "daemon/conf.h"
 #include "daemon/daemon.h"
 #include "daemon/hands.h"
@@ -89,14 +91,14 @@ static bool is_taken(struct registry *r, const struct attachment_spec *spec)
 
 static int rebuild_one(struct daemon *d, const char *id, struct err *e)
 {
-	auto_close int fd = supervisor_fetch(d->supervisor, id, VAULT_SPEC, e);
 	struct attachment_spec spec;
+	struct attachment_disk disk;
 	struct attachment *a;
 
-	if (fd < 0 || attachment_spec_read(fd, &spec, e) < 0)
+	if (attachment_read_description(d->registry, id, &spec, &disk, e) < 0)
 		return -1;
-	if (strcmp(spec.id, id) != 0 || is_taken(d->registry, &spec))
-		return err_set(e, ERR_FAILED, "SPEC", "its description is another one's");
+	if (is_taken(d->registry, &spec))
+		return err_set(e, ERR_FAILED, "DESCRIPTION", "another has its name or its device");
 	a = registry_add(d->registry, &spec, e);
 	if (!a)
 		return -1;
@@ -155,6 +157,27 @@ static void rebuild_all(struct daemon *d)
 
 /* --- store, keeper, journal ------------------------------------------------------------------- */
 
+/*
+ * A new keeper has the disk from the worker, which may have been taken over: it must be the disk
+ * that was opened, or a successor would open something else with our rights.
+ */
+static void check_disk(struct daemon *d, struct attachment *a)
+{
+	struct attachment_spec spec;
+	struct err e = ERR_INIT;
+
+	if (attachment_read_description(d->registry, a->spec.id, &spec, &a->disk, &e) == 0 &&
+		a->backing_fd >= 0 &&
+		backing_is(a->backing_fd, a->disk.fs, a->disk.inode, a->disk.number))
+		return;
+	log_error("%s: its worker holds another disk (%s): killed", a->spec.id,
+		e.msg[0] ? e.msg : "not the one that was opened");
+	close_fd(&a->backing_fd);
+	a->vault_is_void = true;
+	if (supervisor_kill(d->supervisor, a, SIGKILL, &e) < 0)
+		log_error("%s: %s", a->spec.id, e.msg);
+}
+
 static void fetch_descriptors(struct daemon *d)
 {
 	list_for_each (node, registry_list(d->registry)) {
@@ -164,6 +187,8 @@ static void fetch_descriptors(struct daemon *d)
 			continue;
 		a->page_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_PAGE, NULL);
 		a->backing_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_BACKING, NULL);
+		if (a->kept == KEPT_ATTACHED)
+			check_disk(d, a);
 	}
 }
 

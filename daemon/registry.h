@@ -50,6 +50,11 @@ struct attachment_spec {
 	bool readonly;
 };
 
+/* Which disk was opened: by number, or where it is no block device, by file. */
+struct attachment_disk {
+	uint64_t fs, inode, number;
+};
+
 /* As the store has it: how far its making or unmaking got. */
 enum attachment_kept { KEPT_PREPARING, KEPT_ATTACHED, KEPT_DETACHING };
 
@@ -63,7 +68,9 @@ struct attachment {
 	char failure[160];         /* why its worker could not start; or "" */
 	int page_fd;               /* the session page, or -1 */
 	int backing_fd;            /* the vault's description of the disk, or -1: never for I/O */
+	struct attachment_disk disk;
 	uint64_t disk_bytes;
+	bool vault_is_void; /* what it holds cannot be trusted: to be made anew */
 	/* Told of everything the keeper says about its worker; NULL: nobody waits. */
 	void (*on_worker)(void *arg);
 	void *on_worker_arg;
@@ -131,6 +138,12 @@ bool attachment_socket_path(
 void attachment_folder(
 	const struct registry *r, const struct attachment_spec *spec, char *path, size_t size);
 
-/* The spec as a sealed memfd for the vault, and back (strictly: a worker may have written it). */
-int attachment_spec_memfd(const struct attachment_spec *spec, struct err *e);
-int attachment_spec_read(int fd, struct attachment_spec *spec, struct err *e);
+/*
+ * The description of an attachment, beside the socket by which its worker is adopted: where it is
+ * rebuilt from when the store is damaged, and its disk known again. Not kept by the worker, whom
+ * its guest may have taken over.
+ */
+int attachment_describe(const struct registry *r, const struct attachment *a, struct err *e);
+int attachment_read_description(const struct registry *r, const char *id,
+	struct attachment_spec *spec, struct attachment_disk *disk, struct err *e);
+void attachment_drop_description(const struct registry *r, const char *id);

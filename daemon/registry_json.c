@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -163,15 +162,23 @@ void registry_put_vms(struct registry *r, struct json_out *o, const char *key)
 
 /* --- the description -------------------------------------------------------------------------- */
 
-#define SPEC_MAX 16384
+#define DESCRIPTION_MAX    16384
+#define DESCRIPTION_SCHEMA "iovd.description/1"
 
-static char *spec_text(const struct attachment_spec *spec, size_t *len)
+static void description_path(
+	const struct registry *r, const char *id, const char *suffix, char *path, size_t size)
 {
+	snprintf(path, size, "%s/keeper/%s.json%s", r->runtime_dir, id, suffix);
+}
+
+static char *description_text(const struct attachment *a, size_t *len)
+{
+	const struct attachment_spec *spec = &a->spec;
 	auto_json_out struct json_out o;
 
 	json_out_init(&o);
 	json_out_object(&o, NULL);
-	json_out_str(&o, "schema", "iovd.spec/1");
+	json_out_str(&o, "schema", DESCRIPTION_SCHEMA);
 	json_out_str(&o, "id", spec->id);
 	json_out_str(&o, "vm", spec->vm);
 	json_out_str(&o, "name", spec->name);
@@ -181,92 +188,122 @@ static char *spec_text(const struct attachment_spec *spec, size_t *len)
 	json_out_str(&o, "cache", attachment_cache_names[spec->cache]);
 	json_out_u64(&o, "queues", spec->queues);
 	json_out_bool(&o, "readonly", spec->readonly);
+	json_out_hex(&o, "disk_fs", a->disk.fs);
+	json_out_hex(&o, "disk_inode", a->disk.inode);
+	json_out_hex(&o, "disk_number", a->disk.number);
 	json_out_end(&o);
 	return json_out_finish(&o, len);
 }
 
-int attachment_spec_memfd(const struct attachment_spec *spec, struct err *e)
+int attachment_describe(const struct registry *r, const struct attachment *a, struct err *e)
 {
-	auto_close int fd = memfd_create("iovd-spec", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	char path[PATH_MAX], fresh[PATH_MAX];
 	auto_free char *text = NULL;
+	auto_close int fd = -1;
 	size_t len = 0;
 	int rc;
 
-	if (fd < 0)
-		return err_sys(e, errno, "memfd_create");
-	text = spec_text(spec, &len);
+	description_path(r, a->spec.id, "", path, sizeof(path));
+	description_path(r, a->spec.id, ".new", fresh, sizeof(fresh));
+	text = description_text(a, &len);
 	if (!text)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a description");
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_sys(e, errno, "%s", fresh);
 	rc = fdio_write_all(fd, text, len);
 	if (rc < 0)
-		return err_sys(e, -rc, "write a description");
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return err_sys(e, errno, "seal a description");
-	return steal_fd(&fd);
+		return err_sys(e, -rc, "%s", fresh);
+	return rename(fresh, path) < 0 ? err_sys(e, errno, "%s", path) : 0;
 }
 
-struct spec_fields {
+void attachment_drop_description(const struct registry *r, const char *id)
+{
+	char path[PATH_MAX];
+
+	description_path(r, id, "", path, sizeof(path));
+	unlink(path);
+}
+
+struct description {
 	const char *schema, *id, *vm, *name, *device, *node, *owner, *cache;
+	const char *disk_fs, *disk_inode, *disk_number;
 	uint64_t queues;
 	bool readonly;
 };
 
-#define SPEC_FIELD(key, type_)                                                                     \
+#define FIELD(key_, type_)                                                                         \
 	{                                                                                          \
-#key, JSON_FIELD_##type_, .required = true,                                        \
-					  .offset = offsetof(struct spec_fields, key)              \
+		.key = #key_, .type = JSON_FIELD_##type_, .required = true,                        \
+		.offset = offsetof(struct description, key_)                                       \
 	}
 
-static const struct json_field spec_fields[] = {
-	SPEC_FIELD(schema, STRING),
-	SPEC_FIELD(id, STRING),
-	SPEC_FIELD(vm, STRING),
-	SPEC_FIELD(name, STRING),
-	SPEC_FIELD(device, STRING),
-	SPEC_FIELD(node, STRING),
-	SPEC_FIELD(owner, STRING),
-	SPEC_FIELD(cache, STRING),
-	SPEC_FIELD(queues, U64),
-	SPEC_FIELD(readonly, BOOL),
+static const struct json_field description_fields[] = {
+	FIELD(schema, STRING),
+	FIELD(id, STRING),
+	FIELD(vm, STRING),
+	FIELD(name, STRING),
+	FIELD(device, STRING),
+	FIELD(node, STRING),
+	FIELD(owner, STRING),
+	FIELD(cache, STRING),
+	FIELD(queues, U64),
+	FIELD(readonly, BOOL),
+	FIELD(disk_fs, STRING),
+	FIELD(disk_inode, STRING),
+	FIELD(disk_number, STRING),
 };
 
-static const struct json_params spec_params = {
-	spec_fields, ARRAY_SIZE(spec_fields), sizeof(struct spec_fields)};
+static const struct json_params description_params = {
+	description_fields, ARRAY_SIZE(description_fields), sizeof(struct description)};
 
-static int spec_take(const struct spec_fields *f, struct attachment_spec *spec)
+static int description_take_spec(const struct description *d, struct attachment_spec *spec)
 {
 	*spec = (struct attachment_spec){
-		.queues = (unsigned int)f->queues,
-		.readonly = f->readonly,
+		.queues = (unsigned int)d->queues,
+		.readonly = d->readonly,
 	};
 	while (spec->cache < ATTACHMENT_CACHES &&
-		strcmp(f->cache, attachment_cache_names[spec->cache]) != 0)
+		strcmp(d->cache, attachment_cache_names[spec->cache]) != 0)
 		spec->cache++;
-	if (spec->cache == ATTACHMENT_CACHES || f->queues == 0 || f->queues > VU_MAX_QUEUES ||
-		!str_copy(spec->id, sizeof(spec->id), f->id) || !keeper_id_is_valid(spec->id) ||
-		!str_copy(spec->vm, sizeof(spec->vm), f->vm) || !name_is_valid(spec->vm) ||
-		!str_copy(spec->name, sizeof(spec->name), f->name) || !name_is_valid(spec->name) ||
-		!str_copy(spec->device, sizeof(spec->device), f->device) ||
-		!str_copy(spec->node, sizeof(spec->node), f->node) || spec->node[0] != '/' ||
-		!str_copy(spec->owner, sizeof(spec->owner), f->owner) ||
-		strcmp(f->schema, "iovd.spec/1") != 0)
+	if (strcmp(d->schema, DESCRIPTION_SCHEMA) != 0 || spec->cache == ATTACHMENT_CACHES ||
+		d->queues == 0 || d->queues > VU_MAX_QUEUES)
 		return -1;
-	return 0;
+	return str_copy(spec->id, sizeof(spec->id), d->id) && keeper_id_is_valid(spec->id) &&
+			       str_copy(spec->vm, sizeof(spec->vm), d->vm) &&
+			       name_is_valid(spec->vm) &&
+			       str_copy(spec->name, sizeof(spec->name), d->name) &&
+			       name_is_valid(spec->name) &&
+			       str_copy(spec->device, sizeof(spec->device), d->device) &&
+			       str_copy(spec->node, sizeof(spec->node), d->node) &&
+			       spec->node[0] == '/' &&
+			       str_copy(spec->owner, sizeof(spec->owner), d->owner)
+		       ? 0
+		       : -1;
 }
 
-int attachment_spec_read(int fd, struct attachment_spec *spec, struct err *e)
+int attachment_read_description(const struct registry *r, const char *id,
+	struct attachment_spec *spec, struct attachment_disk *disk, struct err *e)
 {
-	auto_free char *text = malloc(SPEC_MAX);
+	auto_free char *text = malloc(DESCRIPTION_MAX);
 	auto_json struct json *json = NULL;
-	struct spec_fields fields;
-	ssize_t len = text ? pread(fd, text, SPEC_MAX, 0) : -1;
+	struct description d;
+	char path[PATH_MAX];
+	ssize_t len;
 
-	if (len <= 0 || len == SPEC_MAX)
-		return err_set(e, ERR_FAILED, "SPEC", "the description cannot be read");
+	if (!text)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a description");
+	description_path(r, id, "", path, sizeof(path));
+	len = fdio_read_file(AT_FDCWD, path, text, DESCRIPTION_MAX);
+	if (len < 0)
+		return err_sys(e, (int)-len, "%s", path);
 	json = json_parse(text, (size_t)len, e);
-	if (!json || json_read_params(json, &spec_params, &fields, e) < 0)
-		return err_wrap(e, "the description");
-	if (spec_take(&fields, spec) < 0)
-		return err_set(e, ERR_FAILED, "SPEC", "the description makes no sense");
+	if (!json || json_read_params(json, &description_params, &d, e) < 0)
+		return err_wrap(e, "%s", path);
+	if (description_take_spec(&d, spec) < 0 || strcmp(spec->id, id) != 0 ||
+		parse_u64(d.disk_fs, UINT64_MAX, &disk->fs) < 0 ||
+		parse_u64(d.disk_inode, UINT64_MAX, &disk->inode) < 0 ||
+		parse_u64(d.disk_number, UINT64_MAX, &disk->number) < 0)
+		return err_set(e, ERR_FAILED, "DESCRIPTION", "%s makes no sense", path);
 	return 0;
 }

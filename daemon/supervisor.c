@@ -116,6 +116,10 @@ static void supervisor_start(struct supervisor *s, struct attachment *a)
 	struct err e = ERR_INIT;
 
 	a->try_again_ms = 0;
+	if (a->vault_is_void && keeper_link_forget(s->link, a->spec.id, &e) == 0) {
+		memset(&a->worker, 0, sizeof(a->worker));
+		a->vault_is_void = false;
+	}
 	if (a->worker.generation == 0)
 		s->owner.revive(s->owner.arg, a);
 	else if (supervisor_spawn(s, a, &e) < 0)
@@ -193,6 +197,9 @@ static void supervisor_item(
 	}
 	a->worker = *item;
 	str_copy(a->failure, sizeof(a->failure), failure);
+	for (char *c = a->failure; *c; c++) /* a worker's words */
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 	supervisor_look(s, a);
 }
 

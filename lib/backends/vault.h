@@ -20,7 +20,6 @@ enum vault_slot {
 	VAULT_LOG,         /* the dirty log */
 	VAULT_BACKEND_REQ, /* the channel for our own requests to the VMM */
 	VAULT_ADOPT,       /* where a new keeper connects (listening) */
-	VAULT_SPEC,        /* the attachment's description: the daemon's, never read by a worker */
 	VAULT_REPLY,       /* goes along with the reply being sent */
 	VAULT_MEM0 = 16,   /* + index of the session page's region */
 	VAULT_KICK0 = VAULT_MEM0 + GUEST_MEM_MAX_REGIONS, /* + ring index */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# timeout: 300
+# timeout: 900
 """Attachments: made, refused, taken back; and any part of iovd killed at any time."""
 import os
 import pathlib

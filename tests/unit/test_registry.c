@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/registry.h"
@@ -50,7 +50,7 @@ static void open_all(void)
 
 	store = store_open(path, &registry_schema, &aside, &e);
 	ck_assert_msg(store, "%s", e.msg);
-	registry = registry_new(store, NULL, "/run/test", &e);
+	registry = registry_new(store, NULL, dir, &e);
 	ck_assert_ptr_nonnull(registry);
 }
 
@@ -267,61 +267,85 @@ START_TEST(socket_path_has_a_limit)
 }
 END_TEST
 
+static struct attachment *describe(const char *text)
+{
+	char file[160];
+	int fd;
+
+	snprintf(file, sizeof(file), "%s/keeper", dir);
+	mkdir(file, 0700);
+	snprintf(file, sizeof(file), "%s/keeper/a1.json", dir);
+	if (!text)
+		return add("vm", "disk");
+	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	return NULL;
+}
+
 START_TEST(description_comes_back)
 {
-	struct attachment_spec s, back;
-	auto_close int fd = -1;
+	struct attachment_disk disk;
+	struct attachment_spec back;
+	struct attachment *a;
 
 	begin();
-	s = spec("vm", "disk");
-	s.readonly = true;
-	str_copy(s.device, sizeof(s.device), "/srv/odd \"name\"\n\xc3\xa4.img");
-	fd = attachment_spec_memfd(&s, &e);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_msg(attachment_spec_read(fd, &back, &e) == 0, "%s", e.msg);
-	ck_assert_mem_eq(&s, &back, sizeof(s));
-	ck_assert_int_lt(pwrite(fd, "x", 1, 0), 0); /* whoever gets it cannot change it */
-	ck_assert_int_lt(ftruncate(fd, 0), 0);
+	a = describe(NULL);
+	a->spec.readonly = true;
+	str_copy(a->spec.device, sizeof(a->spec.device), "/srv/odd \"name\"\n\xc3\xa4.img");
+	a->disk = (struct attachment_disk){UINT64_MAX, 7, 0};
+	ck_assert_msg(attachment_describe(registry, a, &e) == 0, "%s", e.msg);
+	ck_assert_msg(
+		attachment_read_description(registry, "a1", &back, &disk, &e) == 0, "%s", e.msg);
+	ck_assert_mem_eq(&a->spec, &back, sizeof(back));
+	ck_assert_mem_eq(&a->disk, &disk, sizeof(disk));
+	attachment_drop_description(registry, "a1");
+	ck_assert_int_eq(attachment_read_description(registry, "a1", &back, &disk, &e), -1);
 	end();
 }
 END_TEST
 
-START_TEST(hostile_description_is_refused)
+START_TEST(description_that_makes_no_sense_is_refused)
 {
 	static const char good[] =
-		"{\"schema\":\"iovd.spec/1\",\"id\":\"a1\",\"vm\":\"vm\",\"name\":\"%s\","
+		"{\"schema\":\"iovd.description/1\",\"id\":\"%s\",\"vm\":\"vm\",\"name\":\"%s\","
 		"\"device\":\"/d\",\"node\":\"%s\",\"owner\":\"root\",\"cache\":\"%s\","
-		"\"queues\":%s,\"readonly\":false}";
+		"\"queues\":%s,\"readonly\":false,\"disk_fs\":\"0x1\",\"disk_inode\":\"0x2\","
+		"\"disk_number\":\"0x0\"}";
 	static const struct {
-		const char *name, *node, *cache, *queues;
+		const char *id, *name, *node, *cache, *queues;
 		bool ok;
 	} tries[] = {
-		{"disk", "/d", "none", "1", true},
-		{"disk", "/d", "none", "64", true},
-		{"disk", "/d", "none", "65", false},
-		{"disk", "/d", "none", "0", false},
-		{"disk", "/d", "none", "-1", false},
-		{"disk", "/d", "lots", "1", false},
-		{"disk", "d", "none", "1", false},
-		{"../x", "/d", "none", "1", false},
-		{"disk", "/d", "none", "1,\"queues\":2", false},
-		{"disk", "/d", "none", "1,\"more\":2", false},
+		{"a1", "disk", "/d", "none", "1", true},
+		{"a1", "disk", "/d", "none", "64", true},
+		{"a1", "disk", "/d", "none", "65", false},
+		{"a1", "disk", "/d", "none", "0", false},
+		{"a1", "disk", "/d", "none", "-1", false},
+		{"a1", "disk", "/d", "lots", "1", false},
+		{"a1", "disk", "d", "none", "1", false},
+		{"a1", "../x", "/d", "none", "1", false},
+		{"a2", "disk", "/d", "none", "1", false},
+		{"a1", "disk", "/d", "none", "1,\"queues\":2", false},
+		{"a1", "disk", "/d", "none", "1,\"more\":2", false},
 	};
+	struct attachment_disk disk;
 	struct attachment_spec s;
 	char text[512];
 
+	begin();
 	for (size_t i = 0; i < ARRAY_SIZE(tries); i++) {
-		auto_close int fd = memfd_create("spec", MFD_CLOEXEC);
-		int len = snprintf(text, sizeof(text), good, tries[i].name, tries[i].node,
+		snprintf(text, sizeof(text), good, tries[i].id, tries[i].name, tries[i].node,
 			tries[i].cache, tries[i].queues);
-
-		ck_assert_int_eq(write(fd, text, (size_t)len), len);
-		ck_assert_msg((attachment_spec_read(fd, &s, &e) == 0) == tries[i].ok, "%s", text);
+		describe(text);
+		ck_assert_msg((attachment_read_description(registry, "a1", &s, &disk, &e) == 0) ==
+				      tries[i].ok,
+			"%s", text);
 	}
+	end();
 }
 END_TEST
 
 UNIT_MAIN(edges_are_those_of_the_oracle, state_changes_along_edges, what_is_kept_comes_back,
 	ids_are_never_used_again, store_refuses_what_cannot_be, found_by_any_name,
 	list_is_by_number, socket_path_has_a_limit, description_comes_back,
-	hostile_description_is_refused)
+	description_that_makes_no_sense_is_refused)
