@@ -60,7 +60,10 @@ class Channel:
         self._wait(lambda: self.boots >= boots, seconds, f"boot {boots} of the guest")
 
     def adopt(self, other):
-        """Continues another channel's conversation: the guest moved here, its commands go on."""
+        """Continues another channel's conversation: the guest moved here, its commands go on.
+        What it had still said there is taken in first."""
+        while other.pump(0):
+            pass
         self._replies, self._scripts = other._replies, other._scripts
         self._serial, self.boots = other._serial, other.boots
 

@@ -87,9 +87,9 @@ class Guest:
     def console_tail(self):
         return "\n    ".join(["the console's end:", *self.console_text().splitlines()[-12:]])
 
-    def wait_boot(self, boots=1, seconds=BOOT_SECONDS):
+    def wait_boot(self, boots=1, seconds=None):
         """Waits until init serves commands, for the given time since the guest was started."""
-        self._channel.wait_ready(boots, seconds)
+        self._channel.wait_ready(boots, seconds or BOOT_SECONDS)
 
     def adopt(self, source):
         """This is where the guest of `source` runs now."""
@@ -147,11 +147,21 @@ class Qemu(Guest):
     """A guest under QEMU. `args` are the words for its disks; `memory` is in MiB, and shared.
 
     slots > 0 leaves room to plug in memory, reboots=True lets it reboot instead of ending QEMU,
-    incoming=URI makes it the destination of a migration (nothing has booted then).
+    incoming=URI makes it the destination of a migration (nothing has booted then), append adds to
+    the kernel's command line.
     """
 
     def __init__(
-        self, scratch, args, name="vm", memory=384, cpus=1, slots=0, reboots=False, incoming=None
+        self,
+        scratch,
+        args,
+        name="vm",
+        memory=384,
+        cpus=1,
+        slots=0,
+        reboots=False,
+        incoming=None,
+        append="",
     ):
         proc.need("qemu-system-x86_64", "qemu-system-x86")
         boot = _image(image.qemu)
@@ -168,7 +178,7 @@ class Qemu(Guest):
             ("serial", f"file:{console}"),
             ("kernel", boot.kernel),
             ("initrd", boot.initramfs),
-            ("append", "console=ttyS0 quiet loglevel=5 panic=-1"),
+            ("append", f"console=ttyS0 quiet loglevel=5 panic=-1 {append}"),
             ("qmp", f"unix:{qmp},server=on,wait=off"),
             ("chardev", f"socket,id=agent,path={agent},server=on,wait=on"),
             ("device", "virtio-serial-pci"),

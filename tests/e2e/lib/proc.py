@@ -98,11 +98,19 @@ class Process:
     def kill(self, signum=signal.SIGKILL):
         self._child.send_signal(signum)
 
+    def _signal_group(self, signum):
+        """Whether there still was one to signal."""
+        try:
+            os.killpg(self.pid, signum)
+            return True
+        except ProcessLookupError:
+            return False
+
     def kill_all(self):
         """Ends it and what it started (User-Mode Linux has helpers, which hold its sockets)."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)
         self._child.wait()
+        until(lambda: not self._signal_group(0), 10, f"the end of {self.argv[0]}'s helpers")
 
     def wait(self, seconds=20):
         """Waits for the end; the exit status."""
