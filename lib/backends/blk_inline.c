@@ -32,20 +32,28 @@ static int judge(ssize_t n)
 	return n == 0 ? EIO : 0; /* the file ends before the disk does */
 }
 
+/* One buffer is the usual case, and a plain call for it the cheaper one. */
+static ssize_t move(int fd, const struct blk_io *io, struct iovec *iov, unsigned int count)
+{
+	off_t at = (off_t)(io->offset + io->done);
+
+	if (io->op == BLK_OP_READ)
+		return count == 1 ? pread(fd, iov->iov_base, iov->iov_len, at)
+				  : preadv(fd, iov, (int)count, at);
+	if (count == 1 && !io->durable)
+		return pwrite(fd, iov->iov_base, iov->iov_len, at);
+	return pwritev2(fd, iov, (int)count, at, io->durable ? RWF_DSYNC : 0);
+}
+
 static int inline_move(struct blk_inline *g, struct blk_io *io)
 {
-	int flags = io->durable ? RWF_DSYNC : 0, error = 0;
+	int error = 0;
 
 	while (io->done < io->len && !error) {
 		unsigned int count;
 		struct iovec *iov = blk_io_window(io, &count);
-		off_t at = (off_t)(io->offset + io->done);
-		ssize_t n;
+		ssize_t n = move(g->disk.fd, io, iov, count);
 
-		if (io->op == BLK_OP_READ)
-			n = preadv(g->disk.fd, iov, (int)count, at);
-		else
-			n = pwritev2(g->disk.fd, iov, (int)count, at, flags);
 		error = judge(n);
 		if (n > 0)
 			blk_io_advance(io, (uint64_t)n);

@@ -381,7 +381,10 @@ static bool step(struct vu_session *s)
 
 	switch (state_of(m->word)) {
 	case MSG_IDLE:
-		if (!fetch(s, false))
+		if (!s->news)
+			return false;
+		s->news = fetch(s, false); /* if there was one there may be another behind it */
+		if (!s->news)
 			return false;
 		vu_point("peeked");
 		enter(s, MSG_ACTING);

@@ -69,6 +69,7 @@ struct vu_session {
 	uint8_t scratch[VU_HEADER_SIZE + VU_PAYLOAD_MAX]; /* consumed bytes go here */
 	struct vu_sending sending;
 	bool send_pending, consume_pending;
+	bool news; /* the socket may hold more than what was looked at */
 
 	bool started; /* vu_session_start() was called */
 	bool ending;  /* the connection is over: requests drain, then all of the VMM's goes */
