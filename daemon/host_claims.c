@@ -294,7 +294,11 @@ static void claim_attached(
 
 	snprintf(what, sizeof(what), "attachment %s", a->id);
 	c = claim_add(inv, USE_VM, node, what, "iovctl show %s", a->id);
-	if (c && !(c->vm = strdup(a->vm)))
+	if (!c)
+		return;
+	c->other_name = node->dev->class == DEVICE_FILE && strcmp(node->dev->id, a->device) != 0;
+	c->vm = strdup(a->vm);
+	if (!c->vm)
 		inv->blind = true;
 }
 

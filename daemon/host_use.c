@@ -124,7 +124,7 @@ static void spread_claim(struct inventory *inv, struct host_claim *c)
 		spread_to(c->node, &s);
 	else
 		inv_walk(inv, c->node, spread_to, &s);
-	if (c->kind == USE_VM)
+	if (c->kind == USE_VM && !c->other_name)
 		c->node->attachment = c;
 	if (s.failed)
 		inv->blind = true;

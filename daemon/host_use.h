@@ -35,6 +35,7 @@ struct host_claim {
 	char *what;            /* "/home", "br0", "attachment web1/disk0" */
 	char *evidence;        /* "/proc/self/mountinfo: ..." */
 	char *vm;              /* of USE_VM; else NULL */
+	bool other_name;       /* of USE_VM: the attachment knows the file by another one */
 };
 
 /* That a device is in use by a claim: its own, or one of a device that stands on it (or below). */

@@ -65,12 +65,15 @@ int device_read_net(struct device *d, const struct sysfs_dir *dir, struct err *e
 	if (strcmp(d->id, "lo") == 0)
 		return err_set(
 			e, ERR_NOT_FOUND, "DEV-HIDDEN", "the loopback interface is no device");
+	/*
+	 * Every interface has one; while it is being taken away, the kernel says EINVAL. (And
+	 * bonding_masters, which lies among the interfaces, is a file.)
+	 */
+	if (sysfs_read_u64(dir, "ifindex", &net->ifindex) < 0)
+		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "it is going away");
 	rc = read_lower(d, dir);
 	if (rc < 0)
 		return err_sys(e, -rc, "list /%s", dir->path);
-	/* Every interface has one; while it is being taken away, the kernel says EINVAL. */
-	if (sysfs_read_u64(dir, "ifindex", &net->ifindex) < 0)
-		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "it is going away");
 	sysfs_read_text(dir, "address", net->mac, sizeof(net->mac));
 	sysfs_read_text(dir, "operstate", net->operstate, sizeof(net->operstate));
 	sysfs_read_link_name(dir, "master", net->master, sizeof(net->master));

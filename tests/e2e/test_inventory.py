@@ -10,6 +10,7 @@ import sys
 import time
 
 from lib import proc, report
+from lib.daemon import Daemon
 from lib.inventory import TESTS, Looker, make_tree
 from lib.proc import Deadline, Failed, Process, Skipped, until
 from lib.varlink import MANAGER, SERVICE, Client, Interface
@@ -191,6 +192,42 @@ def test_loop(scratch):
     return "loop"
 
 
+# --- what is not given away -----------------------------------------------------------------------
+
+def root_disk():
+    """The block device of this host's root file system, or None."""
+    number = os.stat("/").st_dev
+    link = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
+    return os.path.basename(os.readlink(link)) if os.path.islink(link) else None
+
+
+def expect_refused(daemon, device, code, said):
+    done = daemon.ctl("attach", str(device), "other", check=False)
+    expect(done.returncode == 4, f"attach {device}: status {done.returncode}: {done.stderr}")
+    expect(code in done.stderr and said in done.stderr, f"attach {device}: {done.stderr}")
+
+
+def test_refusals(scratch):
+    """A real iovd, with keeper and worker, keeps from VMs what the host or another VM has."""
+    image, same = scratch / "first.img", scratch / "same.img"
+    with open(image, "wb") as f:
+        f.truncate(8 << 20)
+    os.link(image, same)
+    with Daemon(scratch) as daemon:
+        disk = root_disk()
+        if disk:
+            expect_refused(daemon, "/dev/" + disk, "HOST-USE", "/proc/self/mountinfo")
+        with open(image, "ab"):
+            expect_refused(daemon, image, "HOST-USE", f"/proc/{os.getpid()}/fd/")
+        attachment = daemon.attach(str(image), "one", "disk0")
+        expect_refused(daemon, image, "DEV-TAKEN", attachment.id)
+        expect_refused(daemon, same, "DEV-TAKEN", attachment.id)
+        shown = daemon.ctl("list", "devices", "--vm", "one")["devices"]
+        expect([(d["id"], d["state"]) for d in shown] == [(str(image), "attached")], f"{shown}")
+        daemon.ctl("detach", attachment.id)
+        daemon.ctl("detach", daemon.attach(str(same), "two", "disk0").id)
+
+
 # --- ten thousand ---------------------------------------------------------------------------------
 
 def test_big(scratch):
@@ -220,6 +257,7 @@ def main(scratch):
     proc.need("ip", "iproute2")
     test_scenes(scratch)
     test_record(scratch)
+    test_refusals(scratch)
     return "; ".join((test_hot_plug(scratch), test_loop(scratch), test_big(scratch)))
 
 
