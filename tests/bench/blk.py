@@ -349,6 +349,7 @@ def parse():
 
 def main():
     options = parse()
+    proc.end_on_sigterm()
     client = load_generator()
     if not options.no_prio:
         lift_priority()

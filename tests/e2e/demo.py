@@ -80,6 +80,7 @@ def demo(scratch, say):
 
 def main():
     steps = Steps()
+    proc.end_on_sigterm()
     try:
         with proc.scratch() as scratch:
             return demo(scratch, steps.say)

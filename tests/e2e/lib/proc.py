@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -42,6 +43,11 @@ class Deadline:
         if left <= 0:
             raise Failed(f"timed out: {self.what}")
         return left
+
+
+def end_on_sigterm():
+    """Makes SIGTERM unwind like an exception: guests end, folders go. tests/run sends it first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import sys
 import time
 import traceback
 
-from .proc import Failed, Skipped, scratch
+from .proc import Failed, Skipped, end_on_sigterm, scratch
 
 
 def show_logs(directory):
@@ -18,6 +18,7 @@ def main(test, where=None):
     """Runs test(scratch_directory); what it returns is added to the line."""
     name = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
     begin = time.monotonic()
+    end_on_sigterm()
     try:
         with scratch(where) as directory:
             try:
