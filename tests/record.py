@@ -32,7 +32,7 @@ PATHS = (
         device/model device/vpd_pg80 device/driver device/device/driver device/nvme*"""),
     ("/sys/kernel/iommu_groups/*/", "type reserved_regions devices/*"),
     ("/sys/fs/btrfs/*/devices/", "*"),
-    ("/sys/fs/bcache/*/", "bdev* cache*"),
+    ("/sys/fs/bcache/*/", "bdev[0-9]* cache[0-9]*"),
     ("/sys/dev/block/", "*"),
 )
 FOLDERS = ("sys/bus/pci/devices", "sys/class/net", "sys/class/block")

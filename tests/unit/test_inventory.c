@@ -226,6 +226,50 @@ START_TEST(recorded_virtual_machine)
 }
 END_TEST
 
+/* md, LVM, crypt, multipath, btrfs, bcache, NVMe with VFs, bond, VLAN, bridge, macvlan, VT-d. */
+START_TEST(recorded_server)
+{
+	static const struct {
+		const char *name, *evidence;
+	} used[] = {
+		{"nvme0n1", "259:3 /dev/root on /"}, /* a shared namespace, below no controller */
+		{"0000:00:01.0", "259:3 /dev/root on /"},
+		{"vda", "/dev/mapper/vg-data on"},
+		{"vdb1", "/dev/mapper/vg-data on"},
+		{"0000:00:05.0", "/dev/mapper/vg-data on"},
+		{"dm-1", "/proc/swaps: /dev/mapper/vg-swap"},
+		{"vdc", "/dev/mapper/secret on"},
+		{"vdd", "/dev/vdd on"},
+		{"vde", "/sys/fs/btrfs/"},
+		{"vdf", "/dev/bcache0 on"},
+		{"vdg", "/dev/bcache0 on"},
+		{"sda", "/dev/mapper/mpatha on"},
+		{"sdb", "/dev/mapper/mpatha on"},
+		{"eth0", "/proc/net/route: default by br0"},
+		{"0000:00:0d.0", "/proc/net/route: default by br0"},
+		{"eth2", "/proc/net/ipv6_route: default by mv0"},
+		{"0000:03:00.0", "class: 0x060400"},
+	};
+	static const char *const unused[] = {"vda2", "vdb2", "nvme1n1", "0000:01:00.0",
+		"0000:01:00.1", "0000:00:1f.2", "0000:04:01.0"};
+	struct err e = ERR_INIT;
+
+	tree_unpack("server");
+	ck_assert_msg(inventory_new(tree_root, NULL, &inv, &e) == 0, "%s", e.msg);
+	for (size_t i = 0; i < ARRAY_SIZE(used); i++)
+		check_refused(used[i].name, "HOST-USE", used[i].evidence);
+	for (size_t i = 0; i < ARRAY_SIZE(unused); i++)
+		check_allowed(unused[i]);
+	check_has("0000:01:00.0", "\"virtual_functions_possible\":4,\"virtual_functions\":4");
+	check_has("0000:01:00.1", "\"driver\":\"vfio-pci\"");
+	check_has("0000:01:00.1", "\"physical_function\":\"0000:01:00.0\"");
+	check_has("0000:04:02.0", "\"iommu_group\":19");
+	check_no_such("nvme0c0n1", ERR_NOT_FOUND, ""); /* one path of it, which nobody can open */
+	check_no_such("bonding_masters", ERR_NOT_FOUND, "");
+	inventory_free(inv);
+}
+END_TEST
+
 START_TEST(names_that_people_paste)
 {
 	static const struct {
@@ -495,7 +539,7 @@ END_TEST
 
 UNIT_MAIN(root_on_lvm_on_md, mount_through_multipath, route_through_bridge_vlan_and_bond,
 	virtual_function_with_the_way_in, nvme_and_its_controllers, file_systems_of_several_devices,
-	recorded_virtual_machine, names_that_people_paste, names_that_do_not_tell,
+	recorded_virtual_machine, recorded_server, names_that_people_paste, names_that_do_not_tell,
 	broken_trees_cost_only_what_is_broken, without_mounts_nothing_is_called_free,
 	new_uses_are_seen_at_once, attached_devices_are_taken, a_partition_is_taken_with_its_disk,
 	image_files_are_devices_when_named, lists_and_filters, fingerprints_tell_devices_apart)
