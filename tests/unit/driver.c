@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/unit/driver.h"
 
-#include <check.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -63,10 +62,10 @@ void driver_open(struct driver *d, struct driver_options opt)
 	memset(d, 0, sizeof(*d));
 	d->opt = opt;
 	d->fd = memfd_create("guest", MFD_CLOEXEC);
-	ck_assert_int_ge(d->fd, 0);
-	ck_assert_int_eq(ftruncate(d->fd, 2 * GUEST_HALF), 0);
+	must(d->fd >= 0);
+	must(ftruncate(d->fd, 2 * GUEST_HALF) == 0);
 	base = mmap(NULL, 2 * GUEST_HALF, PROT_READ | PROT_WRITE, MAP_SHARED, d->fd, 0);
-	ck_assert_ptr_ne(base, MAP_FAILED);
+	must(base != MAP_FAILED);
 	d->host = base + GUEST_HALF;
 	driver_restart(d);
 }
@@ -115,8 +114,8 @@ void driver_share(const struct driver *d, struct guest_mem *mem)
 	struct guest_region_desc low = {GUEST_BASE, GUEST_HALF, GUEST_UVA, GUEST_HALF};
 	struct guest_region_desc high = {GUEST_SEAM, GUEST_HALF, GUEST_UVA + GUEST_HALF, 0};
 
-	ck_assert_msg(guest_mem_add(mem, &low, d->fd, &e) >= 0, "%s", e.msg);
-	ck_assert_msg(guest_mem_add(mem, &high, d->fd, &e) >= 0, "%s", e.msg);
+	must_msg(guest_mem_add(mem, &low, d->fd, &e) >= 0, "%s", e.msg);
+	must_msg(guest_mem_add(mem, &high, d->fd, &e) >= 0, "%s", e.msg);
 }
 
 static void fill_table(struct driver *d, const struct driver_buf *bufs, unsigned int out,
@@ -195,8 +194,8 @@ int driver_add(struct driver *d, const struct driver_buf *bufs, unsigned int out
 	struct raw_desc descs[VIRTQ_MAX_SIZE + 1];
 	unsigned int n = out + in;
 
-	ck_assert_uint_ge(n, 1);
-	ck_assert_uint_le(n, ARRAY_SIZE(descs));
+	must(n >= 1);
+	must(n <= ARRAY_SIZE(descs));
 	for (unsigned int i = 0; i < n; i++)
 		descs[i] = (struct raw_desc){
 			.addr = bufs[i].gpa,
@@ -220,10 +219,10 @@ static bool take_split(struct driver *d, uint16_t *id, uint32_t *len)
 	if (__atomic_load_n(&d->used->idx, __ATOMIC_SEQ_CST) == d->used_pos)
 		return false;
 	elem = &d->used->ring[d->used_pos++ % d->opt.size];
-	ck_assert_uint_lt(elem->id, d->opt.size);
+	must(elem->id < d->opt.size);
 	*id = at = (uint16_t)elem->id;
 	*len = elem->len;
-	ck_assert_msg(d->taken[at], "head %u was not in flight", at);
+	must_msg(d->taken[at], "head %u was not in flight", at);
 	for (uint16_t n = d->taken[*id]; n; n--) {
 		d->free[d->free_count++] = at;
 		at = d->links[at];
@@ -241,8 +240,8 @@ static bool take_packed(struct driver *d, uint16_t *id, uint32_t *len)
 		return false;
 	*id = desc->w0;
 	*len = desc->len;
-	ck_assert_uint_lt(*id, d->opt.size);
-	ck_assert_msg(d->taken[*id], "buffer %u was not in flight", *id);
+	must(*id < d->opt.size);
+	must_msg(d->taken[*id], "buffer %u was not in flight", *id);
 	d->used_pos += d->taken[*id];
 	if (d->used_pos >= d->opt.size) {
 		d->used_pos -= d->opt.size;
@@ -319,9 +318,8 @@ int inflight_memfd(const struct driver *d)
 {
 	int fd = memfd_create("inflight", MFD_CLOEXEC);
 
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(
-		ftruncate(fd, (off_t)inflight_region_size(1, d->opt.size, d->opt.packed)), 0);
+	must(fd >= 0);
+	must(ftruncate(fd, (off_t)inflight_region_size(1, d->opt.size, d->opt.packed)) == 0);
 	return fd;
 }
 
@@ -332,7 +330,7 @@ int device_open(struct device *dev, const struct driver *d, const struct virtq_c
 
 	memset(dev, 0, sizeof(*dev));
 	dev->mem = guest_mem_new();
-	ck_assert_ptr_nonnull(dev->mem);
+	must(dev->mem);
 	driver_share(d, dev->mem);
 	if (inflight_open(
 		    &dev->inflight, inflight_fd, len, 0, 1, d->opt.size, 1, d->opt.packed, e) < 0)
@@ -346,7 +344,7 @@ void device_start(struct device *dev, const struct driver *d, int inflight_fd, b
 	struct err e = ERR_INIT;
 
 	cfg.takeover = takeover;
-	ck_assert_msg(device_open(dev, d, &cfg, inflight_fd, &e) == 0, "%s", e.msg);
+	must_msg(device_open(dev, d, &cfg, inflight_fd, &e) == 0, "%s", e.msg);
 }
 
 void device_close(struct device *dev)

@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <check.h>
+
 #include "lib/backends/virtq.h"
 
 #define GUEST_BASE 0x100000ull /* guest physical address of the first byte */
@@ -22,6 +24,17 @@
 #define DESC_INDIRECT 4u
 #define DESC_AVAIL    0x80u
 #define DESC_USED     0x8000u
+
+/*
+ * ck_assert() for what is checked a million times: libcheck's own writes to a pipe each time that
+ * it holds.
+ */
+#define must_msg(condition, ...)                                                                   \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			ck_abort_msg(__VA_ARGS__);                                                 \
+	} while (0)
+#define must(condition) must_msg(condition, "%s does not hold", #condition)
 
 struct raw_desc {
 	uint64_t addr;

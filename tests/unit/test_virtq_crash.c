@@ -107,9 +107,9 @@ static void guest_turn(void)
 	while (pick(3) && driver_take(&run->driver, &id, &len)) {
 		unsigned int seq = run->by_id[id], answer;
 
-		ck_assert(!run->requests[seq].completed);
+		must(!run->requests[seq].completed);
 		memcpy(&answer, driver_host(&run->driver, slot_of(seq) + len), 4);
-		ck_assert_uint_eq(answer, ~seq);
+		must(answer == ~seq);
 		run->requests[seq].completed = true;
 		run->completed++;
 	}
@@ -121,9 +121,9 @@ static unsigned int seq_of(const struct virtq_chain *chain)
 {
 	unsigned int seq;
 
-	ck_assert_uint_eq(chain->out_len, 4);
+	must(chain->out_len == 4);
 	memcpy(&seq, chain->iov[0].iov_base, 4);
-	ck_assert_uint_lt(seq, run->submitted);
+	must(seq < run->submitted);
 	return seq;
 }
 
@@ -139,11 +139,11 @@ static void take(struct device_state *s, struct virtq_chain *chain)
 {
 	unsigned int seq = seq_of(chain);
 
-	ck_assert(!run->requests[seq].completed);
-	ck_assert(!run->requests[seq].popped || chain->replayed);
-	ck_assert(!chain->replayed || !s->new_seen);
-	ck_assert_uint_ge(seq, s->next_seq);
-	ck_assert_uint_eq(chain->id, run->requests[seq].id);
+	must(!run->requests[seq].completed);
+	must(!run->requests[seq].popped || chain->replayed);
+	must(!chain->replayed || !s->new_seen);
+	must(seq >= s->next_seq);
+	must(chain->id == run->requests[seq].id);
 	s->next_seq = seq + 1;
 	s->new_seen |= !chain->replayed;
 	run->requests[seq].popped = true;
@@ -167,7 +167,7 @@ static void device_turn(struct device_state *s)
 
 	while (pick(4) && (chain = virtq_pop(s->dev.q)))
 		take(s, chain);
-	ck_assert_msg(!virtq_broken(s->dev.q), "%s", virtq_broken(s->dev.q));
+	must_msg(!virtq_broken(s->dev.q), "%s", virtq_broken(s->dev.q));
 	while (s->count && pick(3))
 		complete_one(s);
 	if (pick(3))
@@ -190,16 +190,15 @@ static void child(void)
 	run->generation++;
 	run->stores = 0;
 	run->start_stores = NEVER;
-	ck_assert_msg(
-		device_open(&s.dev, &run->driver, &cfg, run->inflight_fd, &e) == 0, "%s", e.msg);
+	must_msg(device_open(&s.dev, &run->driver, &cfg, run->inflight_fd, &e) == 0, "%s", e.msg);
 	run->start_stores = run->stores;
 	while (run->completed < TOTAL) {
 		guest_turn();
 		device_turn(&s);
 	}
 	virtq_publish(s.dev.q);
-	ck_assert_uint_eq(virtq_in_flight(s.dev.q), 0);
-	ck_assert(!virtq_has_work(s.dev.q));
+	must(virtq_in_flight(s.dev.q) == 0);
+	must(!virtq_has_work(s.dev.q));
 	_exit(DONE);
 }
 
@@ -213,8 +212,8 @@ static enum exit_code generation(uint32_t stop_at)
 	pid = fork();
 	if (pid == 0)
 		child();
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) != WRONG,
+	must(waitpid(pid, &status, 0) == pid);
+	must_msg(WIFEXITED(status) && WEXITSTATUS(status) != WRONG,
 		"generation %u, stopped at store %u, ended with 0x%x", run->generation, stop_at,
 		status);
 	return WEXITSTATUS(status);
@@ -241,7 +240,7 @@ static void end(void)
 static void setup(void)
 {
 	run = mmap(NULL, sizeof(*run), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ck_assert_ptr_ne(run, MAP_FAILED);
+	must(run != MAP_FAILED);
 }
 
 enum kill_result { NO_SUCH_STORE, ONE_KILL, TWO_KILLS };
@@ -259,10 +258,10 @@ static enum kill_result kill_at(struct driver_options opt, uint32_t seed, uint32
 		result = ONE_KILL;
 		if (generation(m) == STOPPED) {
 			result = run->stores <= run->start_stores ? TWO_KILLS : ONE_KILL;
-			ck_assert_int_eq(generation(NEVER), DONE);
+			must(generation(NEVER) == DONE);
 		}
 	}
-	ck_assert_uint_eq(run->completed, TOTAL);
+	must(run->completed == TOTAL);
 	end();
 	return result;
 }
@@ -279,7 +278,7 @@ static void sweep(struct driver_options opt, uint32_t seed)
 			result = kill_at(opt, seed, n, m++);
 		while (result == TWO_KILLS);
 	}
-	ck_assert_uint_gt(n, TOTAL * 6);
+	must(n > TOTAL * 6);
 }
 
 START_TEST(split_survives_every_store)
@@ -334,8 +333,8 @@ static void chain_of_kills(struct driver_options opt, uint32_t seed)
 	for (int i = 0; i < 60 && generation(stop) == STOPPED; i++)
 		stop = 1 + (stop * 7 + seed) % 29;
 	if (run->completed < TOTAL)
-		ck_assert_int_eq(generation(NEVER), DONE);
-	ck_assert_uint_eq(run->completed, TOTAL);
+		must(generation(NEVER) == DONE);
+	must(run->completed == TOTAL);
 	end();
 }
 

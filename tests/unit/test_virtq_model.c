@@ -104,7 +104,7 @@ static void submit(struct model *m)
 	id = driver_add(&m->driver, r.bufs, r.out, r.in, r.table);
 	if (id < 0)
 		return;
-	ck_assert_int_eq(m->requests[id].state, FREE);
+	must(m->requests[id].state == FREE);
 	m->requests[id] = r;
 	m->submitted++;
 }
@@ -118,17 +118,17 @@ static void check_bufs(struct model *m, const struct virtq_chain *chain, const s
 		uint64_t gpa = r->bufs[i].gpa, end = gpa + r->bufs[i].len;
 
 		if (i == r->out)
-			ck_assert_uint_eq(entry, chain->out_count);
+			must(entry == chain->out_count);
 		for (; gpa < end; entry++) {
 			const struct iovec *iov = &chain->iov[entry];
 
-			ck_assert_uint_lt(entry, chain->out_count + chain->in_count);
-			ck_assert_uint_eq(guest_mem_gpa_of(m->device.mem, iov->iov_base), gpa);
+			must(entry < chain->out_count + chain->in_count);
+			must(guest_mem_gpa_of(m->device.mem, iov->iov_base) == gpa);
 			gpa += iov->iov_len;
 		}
-		ck_assert_uint_eq(gpa, end);
+		must(gpa == end);
 	}
-	ck_assert_uint_eq(entry, chain->out_count + chain->in_count);
+	must(entry == chain->out_count + chain->in_count);
 }
 
 static void pop(struct model *m)
@@ -137,15 +137,15 @@ static void pop(struct model *m)
 	struct request *r;
 
 	if (!chain) {
-		ck_assert_msg(!virtq_broken(m->device.q), "%s", virtq_broken(m->device.q));
-		ck_assert_uint_eq(m->popped, m->submitted);
+		must_msg(!virtq_broken(m->device.q), "%s", virtq_broken(m->device.q));
+		must(m->popped == m->submitted);
 		return;
 	}
 	r = &m->requests[chain->id];
-	ck_assert(r->state == AVAILABLE || (r->state == POPPED && chain->replayed));
-	ck_assert_uint_lt(chain->slot, m->driver.opt.size);
+	must(r->state == AVAILABLE || (r->state == POPPED && chain->replayed));
+	must(chain->slot < m->driver.opt.size);
 	if (r->state == AVAILABLE) {
-		ck_assert_uint_eq(r->number, m->popped);
+		must(r->number == m->popped);
 		m->popped++;
 		m->in_flight++;
 	}
@@ -175,7 +175,7 @@ static void publish(struct model *m)
 	for (unsigned int i = 0; i < m->driver.opt.size; i++)
 		if (m->requests[i].state == PUSHED)
 			m->requests[i].number = UINT64_MAX; /* the guest may see it */
-	ck_assert_uint_eq(virtq_in_flight(m->device.q), m->in_flight);
+	must(virtq_in_flight(m->device.q) == m->in_flight);
 }
 
 static void take(struct model *m)
@@ -187,9 +187,9 @@ static void take(struct model *m)
 	if (!driver_take(&m->driver, &id, &len))
 		return;
 	r = &m->requests[id];
-	ck_assert_int_eq(r->state, PUSHED);
-	ck_assert_uint_eq(r->number, UINT64_MAX);
-	ck_assert_uint_eq(len, r->written);
+	must(r->state == PUSHED);
+	must(r->number == UINT64_MAX);
+	must(len == r->written);
 	r->state = FREE;
 	m->used++;
 }
@@ -199,7 +199,7 @@ static void replace(struct model *m)
 {
 	device_close(&m->device);
 	device_start(&m->device, &m->driver, m->inflight_fd, true);
-	ck_assert_uint_eq(virtq_in_flight(m->device.q), m->in_flight);
+	must(virtq_in_flight(m->device.q) == m->in_flight);
 	for (unsigned int i = 0; i < m->driver.opt.size; i++) {
 		struct request *r = &m->requests[i];
 
@@ -221,8 +221,8 @@ static void run_model(struct driver_options opt, uint32_t seed)
 		if (pick(&m, 500) == 0)
 			replace(&m);
 	}
-	ck_assert_uint_gt(m.used, STEPS / 50);
-	ck_assert_uint_le(m.submitted - m.used, opt.size);
+	must(m.used > STEPS / 50);
+	must(m.submitted - m.used <= opt.size);
 	model_close(&m);
 }
 
@@ -291,18 +291,18 @@ static void check_bounds(struct device *dev, const struct virtq_chain *chain)
 {
 	uint64_t total = 0;
 
-	ck_assert_uint_le(chain->out_count + chain->in_count, VIRTQ_CHAIN_IOV);
+	must(chain->out_count + chain->in_count <= VIRTQ_CHAIN_IOV);
 	for (unsigned int i = 0; i < chain->out_count + chain->in_count; i++) {
 		const volatile uint8_t *first = chain->iov[i].iov_base;
 		uint64_t gpa = guest_mem_gpa_of(dev->mem, chain->iov[i].iov_base);
 
-		ck_assert_uint_ge(gpa, GUEST_BASE);
-		ck_assert_uint_le(gpa + chain->iov[i].iov_len, GUEST_END);
+		must(gpa >= GUEST_BASE);
+		must(gpa + chain->iov[i].iov_len <= GUEST_END);
 		(void)first[0];
 		(void)first[chain->iov[i].iov_len - 1];
 		total += chain->iov[i].iov_len;
 	}
-	ck_assert_uint_eq(total, chain->out_len + chain->in_len);
+	must(total == chain->out_len + chain->in_len);
 }
 
 static unsigned int race_once(struct driver_options opt, uint32_t seed)
@@ -318,7 +318,7 @@ static unsigned int race_once(struct driver_options opt, uint32_t seed)
 	driver_open(&d, opt);
 	fd = inflight_memfd(&d);
 	device_start(&dev, &d, fd, false);
-	ck_assert_int_eq(pthread_create(&thread, NULL, flip, &f), 0);
+	must(pthread_create(&thread, NULL, flip, &f) == 0);
 	for (unsigned int i = 0; i < 300 && !virtq_broken(dev.q); i++) {
 		struct virtq_chain *chain;
 
@@ -350,7 +350,7 @@ START_TEST(rings_that_change_while_read)
 					    .indirect = seed & 2,
 					    .event_idx = seed & 4},
 			seed);
-	ck_assert_uint_gt(served, 200);
+	must(served > 200);
 }
 END_TEST
 

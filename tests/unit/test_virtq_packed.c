@@ -268,10 +268,10 @@ START_TEST(calls_come_at_the_event)
 			driver_call_at(&r.driver, left - 1);
 		}
 		for (uint16_t i = 0; i < batch; i++) {
-			ck_assert_int_ge(driver_add(&r.driver, bufs, parts, 0, 0), 0);
+			must(driver_add(&r.driver, bufs, parts, 0, 0) >= 0);
 			virtq_push(r.device.q, virtq_pop(r.device.q), 0);
 		}
-		ck_assert(virtq_publish(r.device.q) == (left <= batch * parts));
+		must(virtq_publish(r.device.q) == (left <= batch * parts));
 		left = left <= batch * parts ? 0 : left - batch * parts;
 		while (driver_take(&r.driver, &id, &len))
 			continue;
@@ -279,11 +279,11 @@ START_TEST(calls_come_at_the_event)
 	driver_call_never(&r.driver);
 	driver_add(&r.driver, bufs, 1, 0, 0);
 	virtq_push(r.device.q, virtq_pop(r.device.q), 0);
-	ck_assert(!virtq_publish(r.device.q));
+	must(!virtq_publish(r.device.q));
 	driver_call_always(&r.driver);
 	driver_add(&r.driver, bufs, 1, 0, 0);
 	virtq_push(r.device.q, virtq_pop(r.device.q), 0);
-	ck_assert(virtq_publish(r.device.q));
+	must(virtq_publish(r.device.q));
 	rig_close(&r);
 }
 END_TEST
@@ -312,16 +312,16 @@ static void kicks(bool event_idx)
 		uint16_t from = r.driver.pos, id;
 		uint32_t len;
 
-		ck_assert(!virtq_kicks_on(r.device.q));
+		must(!virtq_kicks_on(r.device.q));
 		driver_add(&r.driver, &buf, 1, 0, 0);
-		ck_assert(driver_would_kick(&r.driver, from));
+		must(driver_would_kick(&r.driver, from));
 		virtq_kicks_off(r.device.q);
 		virtq_push(r.device.q, virtq_pop(r.device.q), 0);
 		from = r.driver.pos;
 		driver_add(&r.driver, &buf, 1, 0, 0);
-		ck_assert(!driver_would_kick(&r.driver, from));
+		must(!driver_would_kick(&r.driver, from));
 		/* It came without a kick: seen when they are turned on again. */
-		ck_assert(virtq_kicks_on(r.device.q));
+		must(virtq_kicks_on(r.device.q));
 		virtq_push(r.device.q, virtq_pop(r.device.q), 0);
 		virtq_publish(r.device.q);
 		while (driver_take(&r.driver, &id, &len))

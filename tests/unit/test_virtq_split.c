@@ -371,7 +371,7 @@ START_TEST(calls_come_at_the_event_index)
 			driver_add(&r.driver, &buf, 1, 0, 0);
 			virtq_push(r.device.q, virtq_pop(r.device.q), 0);
 		}
-		ck_assert(virtq_publish(r.device.q) == (left <= batch));
+		must(virtq_publish(r.device.q) == (left <= batch));
 		left = left <= batch ? 0 : left - batch;
 		while (driver_take(&r.driver, &id, &len))
 			continue;
@@ -391,16 +391,16 @@ static void kicks(bool event_idx)
 	for (unsigned int i = 0; i < 70000; i++) {
 		uint16_t from = r.driver.pos;
 
-		ck_assert(!virtq_kicks_on(r.device.q));
+		must(!virtq_kicks_on(r.device.q));
 		driver_add(&r.driver, &buf, 1, 0, 0);
-		ck_assert(driver_would_kick(&r.driver, from));
+		must(driver_would_kick(&r.driver, from));
 		virtq_kicks_off(r.device.q);
 		virtq_push(r.device.q, virtq_pop(r.device.q), 0);
 		from = r.driver.pos;
 		driver_add(&r.driver, &buf, 1, 0, 0);
-		ck_assert(!driver_would_kick(&r.driver, from));
+		must(!driver_would_kick(&r.driver, from));
 		/* It came without a kick: seen when they are turned on again. */
-		ck_assert(virtq_kicks_on(r.device.q));
+		must(virtq_kicks_on(r.device.q));
 		virtq_push(r.device.q, virtq_pop(r.device.q), 0);
 		virtq_publish(r.device.q);
 		while (driver_take(&r.driver, &id, &len))
