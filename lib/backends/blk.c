@@ -97,7 +97,7 @@ static uint8_t log2_of(uint32_t n)
 static void fill_config(struct blk *blk, struct virtio_blk_config *c)
 {
 	const struct blk_options *o = &blk->options;
-	uint64_t cylinders = blk->capacity / (16 * 63);
+	uint64_t cylinders = blk->capacity / (UINT64_C(16) * 63);
 
 	*c = (struct virtio_blk_config){
 		.capacity = blk->capacity,
