@@ -277,10 +277,11 @@ static int held_take_one(struct held *h)
 /* There is nothing to say to it any more. It is dying, or must. */
 static void held_break(struct held *h)
 {
-	held_close_control(h);
+	/* Killed first: it must not see the closed channel and end as if it were its own idea. */
 	if (h->pidfd >= 0)
 		pidfd_send_signal(h->pidfd, SIGKILL, NULL, 0);
-	else
+	held_close_control(h);
+	if (h->pidfd < 0)
 		held_free(h); /* a connection that never said whose it is */
 }
 
