@@ -237,6 +237,7 @@ START_TEST(list_is_by_number)
 	list_for_each (node, registry_list(registry)) {
 		static const char *const want[] = {"a1", "a6", "a11"};
 
+		ck_assert_uint_lt(n, ARRAY_SIZE(want));
 		ck_assert_str_eq(list_entry(node, struct attachment, node)->spec.id, want[n++]);
 	}
 	ck_assert_uint_eq(n, 3);
