@@ -188,7 +188,7 @@ void keeper_child_run(const struct spawn *s)
 	int control = s->control;
 
 	prctl(PR_SET_NAME, "iov-worker"); /* what it is to everybody from now on */
-	setsid();                           /* a terminal's interrupt is for the keeper */
+	setsid();                         /* a terminal's interrupt is for the keeper */
 	if (child_open(&c, &e) == 0 && child_lock(&c, &e) == 0 && child_arm(&c, &e) == 0 &&
 		child_place_fds(&c, &e) == 0) {
 		control = KEEPER_FD_CONTROL;

@@ -46,8 +46,8 @@ static int row_to_spec(const struct store_row *row, struct attachment_spec *spec
 	int64_t number = store_row_int(row, 0), cache = store_row_int(row, 6);
 	int64_t queues = store_row_int(row, 7);
 
-	if (number < 1 || number > INT32_MAX || cache < 0 || cache >= ATTACHMENT_CACHES || queues < 1 ||
-		queues > VU_MAX_QUEUES)
+	if (number < 1 || number > INT32_MAX || cache < 0 || cache >= ATTACHMENT_CACHES ||
+		queues < 1 || queues > VU_MAX_QUEUES)
 		return -1;
 	snprintf(spec->id, sizeof(spec->id), "a%d", (int)number);
 	spec->cache = (enum attachment_cache)cache;
