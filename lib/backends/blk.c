@@ -46,6 +46,7 @@ struct blk_saved {
 	uint8_t write_cache; /* config.wce as the driver set it */
 	uint8_t pad[2];
 	int32_t flush_error; /* the errno that ended it, 0: none */
+	uint64_t capacity; /* sectors, as the VMM knows it: a successor must see that it changed */
 };
 
 struct blk {
@@ -55,7 +56,6 @@ struct blk {
 	struct blk_saved *saved;
 	struct blk_saved unsaved; /* until restore() gives a better place */
 	uint64_t features;        /* acknowledged */
-	uint64_t capacity;        /* sectors */
 	struct blk_req *reqs;     /* by ring and slot */
 	char serial[VIRTIO_BLK_ID_BYTES];
 	char failure[128];
@@ -97,10 +97,10 @@ static uint8_t log2_of(uint32_t n)
 static void fill_config(struct blk *blk, struct virtio_blk_config *c)
 {
 	const struct blk_options *o = &blk->options;
-	uint64_t cylinders = blk->capacity / (UINT64_C(16) * 63);
+	uint64_t cylinders = blk->saved->capacity / (UINT64_C(16) * 63);
 
 	*c = (struct virtio_blk_config){
-		.capacity = blk->capacity,
+		.capacity = blk->saved->capacity,
 		.seg_max = SEG_MAX,
 		.geometry.cylinders = (uint16_t)MIN(cylinders, 16383u),
 		.geometry.heads = 16,
@@ -173,7 +173,8 @@ static int blk_restore(struct backend *b, uint8_t saved[64], struct err *e)
 	blk->saved = (struct blk_saved *)saved;
 	if (!blk->saved->known) {
 		blk->saved->write_cache = blk->unsaved.write_cache;
-		blk->saved->known = 1;
+		blk->saved->capacity = blk->unsaved.capacity;
+		__atomic_store_n(&blk->saved->known, 1, __ATOMIC_RELEASE); /* last */
 	}
 	if (blk->saved->flush_error)
 		say_failure(blk);
@@ -183,10 +184,10 @@ static int blk_restore(struct backend *b, uint8_t saved[64], struct err *e)
 static bool blk_refresh(struct backend *b)
 {
 	struct blk *blk = blk_of(b);
-	uint64_t before = blk->capacity;
+	uint64_t before = blk->saved->capacity;
 
-	blk->capacity = blk->engine->ops->size(blk->engine) / SECTOR;
-	return blk->capacity != before;
+	blk->saved->capacity = blk->engine->ops->size(blk->engine) / SECTOR;
+	return blk->saved->capacity != before;
 }
 
 static const char *blk_failure(struct backend *b)
@@ -233,7 +234,7 @@ static struct blk_io *blk_io_of(void *arg, uint32_t tag)
 
 static bool in_range(const struct blk *blk, uint64_t sector, uint64_t sectors)
 {
-	return sector <= blk->capacity && sectors <= blk->capacity - sector;
+	return sector <= blk->saved->capacity && sectors <= blk->saved->capacity - sector;
 }
 
 static bool may_write(const struct blk *blk)

@@ -328,10 +328,14 @@ bool vu_session_in_kernel(struct vu_session *s)
 
 void vu_session_refresh(struct vu_session *s)
 {
-	if (!s->backend->ops->refresh(s->backend))
-		return;
-	s->page->tell_config = 1;
-	vu_tell_config_change(s);
+	uint8_t due = s->page->tell_config;
+
+	/* Before the page has the new size: killed in between, the VMM hears of it once too often. */
+	page_commit(s->page->tell_config, 1);
+	if (s->backend->ops->refresh(s->backend))
+		vu_tell_config_change(s);
+	else
+		page_commit(s->page->tell_config, due);
 }
 
 void vu_session_finish(struct vu_session *s, void (*done)(void *arg), void *arg)
@@ -417,6 +421,7 @@ int vu_session_start(struct vu_session *s, bool ring_seen, struct err *e)
 		resume(s, ring_seen);
 	else if (s->page->connected)
 		finish_ending(s);
+	vu_session_refresh(s); /* what changed while no worker looked */
 	return 0;
 }
 
