@@ -34,7 +34,7 @@ static void attach_print(const struct json *a, bool already)
 		puts("\nAdd to the command line of the VMM:");
 		fputs("  ", stdout);
 		out_words(json_member(a, "vmm_args"), " \\\n  ");
-		puts("\nIt must share the guest's memory (-object "
+		puts("\n\nIt must share the guest's memory (-object "
 		     "memory-backend-memfd,share=on,...).");
 	}
 }

@@ -12,6 +12,22 @@ static void watch_print_member(const struct json *event, const char *key, char a
 	printf("%s%c", text ? text : "?", after);
 }
 
+/* What a job is at, or an attachment is called: a person wants to see more than its state. */
+static void watch_print_state(const struct json *data, char gap)
+{
+	static const char *const keys[] = {"doing", "name"};
+	auto_free char *state = out_text(json_member(data, "state"));
+
+	fputs(state ? state : "?", stdout);
+	for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++) {
+		const char *note = json_member_str(data, keys[i]);
+
+		if (note && *note)
+			printf("%c%s", gap, note);
+	}
+	putchar('\n');
+}
+
 /* "watching" is for programs: people see that nothing has happened yet. */
 static int watch_print(const struct cli *cli, struct err *e)
 {
@@ -33,7 +49,7 @@ static int watch_print(const struct cli *cli, struct err *e)
 	watch_print_member(event, "event", gap);
 	watch_print_member(event, "kind", gap);
 	watch_print_member(event, "id", gap);
-	watch_print_member(json_member(event, "data"), "state", '\n');
+	watch_print_state(json_member(event, "data"), gap);
 	return 0;
 }
 

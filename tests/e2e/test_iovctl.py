@@ -63,8 +63,10 @@ def test_attach(ctl, image):
     shown = ctl.run("attach", image, "web1", "--as", "root")
     attachment = ctl.json("show", "web1/root")["attachment"]
     # The words that a person copies are those that a script gets.
-    pasted = shown[shown.index("  -"):].replace("\\\n", " ")
+    pasted, remark = shown[shown.index("  -"):].split("\n\n")
+    pasted = pasted.replace("\\\n", " ")
     expect(shlex.split(pasted) == attachment["vmm_args"], f"{shown} is not {attachment}")
+    expect("memory-backend-memfd" in remark, remark)
     line = next(line for line in ctl.run("show", "web1/root").splitlines()
                 if line.startswith("vmm_args"))
     expect(shlex.split(line)[1:] == attachment["vmm_args"], line)
