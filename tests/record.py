@@ -126,8 +126,17 @@ class Recorder:
             self.place(path).symlink_to(up + name.replace("!", "/"))
 
     def mounts(self):
+        """Ours and those of the host's first process: in a container they differ."""
+        for path in "/proc/self/mountinfo", "/proc/1/mountinfo":
+            try:
+                self.file(path, self.mount_lines(path).encode(errors="surrogateescape"))
+            except PermissionError:
+                if path == "/proc/self/mountinfo":
+                    raise
+
+    def mount_lines(self, path):
         lines = []
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
+        with open(path, encoding="utf-8", errors="surrogateescape") as f:
             for line in f:
                 words = line.split(" ")
                 source = words[words.index("-") + 2]
@@ -139,7 +148,7 @@ class Recorder:
                     words[5] = "rw"
                     line = " ".join(words[:words.index("-") + 3]) + " rw\n"
                 lines.append(line)
-        self.file("/proc/self/mountinfo", "".join(lines).encode(errors="surrogateescape"))
+        return "".join(lines)
 
     def all(self):
         for folder in FOLDERS:
