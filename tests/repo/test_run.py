@@ -49,9 +49,11 @@ def run_case(folder, tests, second, make_status, arguments):
     (folder / "build" / "Makefile").write_text(MAKEFILE.format(second=second, status=make_status))
     for name, content in tests.items():
         (folder / "tests" / "e2e" / f"{name}.py").write_text(content)
-    # The outer run's mark must not be on what the inner one starts, nor its jobserver used.
+    # The outer run's mark must not be on what the inner one starts, nor its jobserver used, nor
+    # its patience change what the inner one waits for.
     env = {key: value for key, value in os.environ.items()
-           if key not in ("IOVD_TEST_ID", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+           if key not in ("IOVD_TEST_ID", "IOVD_TEST_PATIENCE", "MAKEFLAGS", "MFLAGS",
+                          "MAKELEVEL")}
     return subprocess.run([sys.executable, folder / "tests" / "run", "--build", folder / "build",
                            *arguments], capture_output=True, text=True, env=env, timeout=60)
 
