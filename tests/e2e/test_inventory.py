@@ -100,7 +100,9 @@ class Watch:
     """`iovctl watch` and its lines."""
 
     def __init__(self, scratch, looker):
-        self.process = Process(looker.cli("watch"), scratch / "watch.out")
+        # A file of its own: in one that has an earlier watch's lines this one would seem to run
+        # before it does.
+        self.process = Process(looker.cli("watch"), scratch / f"{looker.log.stem}-watch.out")
         self.seen = 0
         self.wait(lambda e: e["event"] == "watching", "the watch to begin")
 
