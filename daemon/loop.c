@@ -121,6 +121,7 @@ static struct watch *loop_add_fd(
 	return w;
 }
 
+/* From now on, not from the begin of the callback that we are in, as libevent counts it. */
 static void loop_set_timer(struct watch *w, uint64_t delay_ms)
 {
 	struct timeval tv = {
@@ -128,6 +129,7 @@ static void loop_set_timer(struct watch *w, uint64_t delay_ms)
 		.tv_usec = (suseconds_t)(delay_ms % 1000 * 1000),
 	};
 
+	event_base_update_cache_time(event_get_base(w->event));
 	if (event_add(w->event, &tv) < 0) /* only memory can be short */
 		abort();
 }
@@ -164,12 +166,26 @@ static const struct watch_ops loop_ops = {
 	.remove = loop_remove,
 };
 
+/* By the precise clock: the coarse one, which libevent prefers, is late by a tick of the kernel, and
+ * a timer by it early. */
+static struct event_base *loop_new_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config && event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) == 0)
+		base = event_base_new_with_config(config);
+	if (config)
+		event_config_free(config);
+	return base;
+}
+
 struct watch_loop *loop_new(struct err *e)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
 
 	if (loop)
-		loop->base = event_base_new();
+		loop->base = loop_new_base();
 	if (!loop || !loop->base) {
 		free(loop);
 		err_set(e, ERR_FAILED, "LOOP", "no event loop could be made");

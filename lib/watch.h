@@ -28,7 +28,7 @@ struct watch_ops {
 		void *arg, struct err *e);
 	/* What to wait for from now on (0: nothing, keep the watch). */
 	void (*set_events)(struct watch *w, unsigned int events);
-	/* Fires once after delay_ms; set_timer() arms it again (or moves it). */
+	/* Fires once, not before delay_ms are over; set_timer() arms it again (or moves it). */
 	struct watch *(*add_timer)(
 		struct watch_loop *loop, uint64_t delay_ms, watch_fn *fn, void *arg, struct err *e);
 	void (*set_timer)(struct watch *w, uint64_t delay_ms);
