@@ -153,15 +153,10 @@ int backing_probe(
 
 /* --- by a hand -------------------------------------------------------------------------------- */
 
-static int work_open(char **words, void *result, int *fd, struct err *e)
+int backing_work_open(char **words, void *result, int *fd, struct err *e)
 {
 	return backing_probe(words[0], strcmp(words[1], "ro") == 0, result, fd, e);
 }
-
-const struct hand_work hand_works[] = {
-	{"open", sizeof(struct backing_facts), work_open},
-};
-const unsigned int hand_work_count = ARRAY_SIZE(hand_works);
 
 struct waiting {
 	backing_done_fn *done;

@@ -32,6 +32,9 @@ int backing_open(struct hands *hands, const char *node, bool readonly, backing_d
 int backing_probe(
 	const char *node, bool readonly, struct backing_facts *facts, int *fd, struct err *e);
 
+/* The work "open NODE ro|rw" (struct backing_facts, and the descriptor). */
+int backing_work_open(char **words, void *result, int *fd, struct err *e);
+
 /* Whether fd is the disk of these facts still. */
 bool backing_is(int fd, uint64_t fs, uint64_t inode, uint64_t number);
 

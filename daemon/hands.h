@@ -46,5 +46,6 @@ struct hand_work {
 	int (*run)(char **words, void *result, int *fd, struct err *e);
 };
 
+/* daemon/hand_works.c */
 extern const struct hand_work hand_works[];
 extern const unsigned int hand_work_count;

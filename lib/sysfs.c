@@ -264,6 +264,44 @@ bool sysfs_exists(const struct sysfs_dir *d, const char *attr)
 	return fd >= 0;
 }
 
+/* A regular file first, as for reading: a tree may hold a FIFO. */
+int sysfs_write_text(const struct sysfs_dir *d, const char *attr, const char *text)
+{
+	char path[2 * SYSFS_PATH_MAX], again[32];
+	int rc = attr_path(d, attr, path, sizeof(path));
+	auto_close int at = rc < 0 ? rc : in_root_open(d->root, path, O_PATH), fd = -1;
+	ssize_t n;
+
+	if (at < 0)
+		return at;
+	rc = check_regular(at);
+	if (rc < 0)
+		return rc;
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", at);
+	fd = open(again, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	if (n < 0)
+		return -errno;
+	return (size_t)n == strlen(text) ? 0 : -EIO;
+}
+
+int sysfs_read_inode(const struct sysfs_dir *d, const char *attr, uint64_t *inode)
+{
+	char path[2 * SYSFS_PATH_MAX];
+	int rc = attr_path(d, attr, path, sizeof(path));
+	auto_close int fd = rc < 0 ? rc : in_root_open(d->root, path, O_PATH);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*inode = st.st_ino;
+	return 0;
+}
+
 int sysfs_real_path(const struct sysfs_dir *d, char *path, size_t size)
 {
 	auto_close int fd = in_root_open(d->root, d->path, O_PATH);

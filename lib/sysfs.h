@@ -2,8 +2,8 @@
 /*
  * Reading what the kernel says under /sys, /proc and /dev: on the live host, or on a recorded tree
  * of the same shape (--sysroot). A path never leads out of the root, whatever links the tree
- * holds; only regular files are read, never more of one than asked for. Read only, no state beyond
- * one descriptor, thread safe.
+ * holds; only regular files are read, never more of one than asked for. No state beyond one
+ * descriptor, thread safe. Writing, which may block for as long as a driver likes, is for hands.
  *
  * Results are 0, a length or -errno: a missing attribute is the ordinary case here, and the
  * callers know what it means. Paths are without a leading slash: "sys/class/net".
@@ -48,6 +48,15 @@ int sysfs_read_link(const struct sysfs_dir *d, const char *attr, char *target, s
 int sysfs_read_link_name(const struct sysfs_dir *d, const char *attr, char *name, size_t size);
 
 bool sysfs_exists(const struct sysfs_dir *d, const char *attr);
+
+/* Writes `text` in one piece into an attribute that exists. 0 or -errno, the driver's own word. */
+int sysfs_write_text(const struct sysfs_dir *d, const char *attr, const char *text);
+
+/*
+ * A number that the thing behind `attr` has as long as it exists, and that the next one of the same
+ * name does not have (the kernel's /sys counts it up).
+ */
+int sysfs_read_inode(const struct sysfs_dir *d, const char *attr, uint64_t *inode);
 
 /* The path, from the root, that d is once all links are followed: "sys/devices/...". */
 int sysfs_real_path(const struct sysfs_dir *d, char *path, size_t size);

@@ -187,6 +187,33 @@ START_TEST(a_long_name_is_one_that_is_not_there)
 }
 END_TEST
 
+START_TEST(only_attributes_that_exist_are_written)
+{
+	uint64_t first, second;
+	char text[16];
+
+	open_tree();
+	tree_text("sys/a", "something long\n");
+	ck_assert_int_eq(sysfs_write_text(&top, "a", "4"), 0);
+	ck_assert_int_eq(sysfs_read_text(&top, "a", text, sizeof(text)), 0);
+	ck_assert_str_eq(text, "4");
+	ck_assert_int_eq(sysfs_write_text(&top, "b", "4"), -ENOENT);
+	ck_assert(!sysfs_exists(&top, "b"));
+	ck_assert_int_eq(sysfs_write_text(&top, ".", "4"), -EISDIR);
+	ck_assert_int_eq(mkfifo("sys/fifo", 0600), 0);
+	ck_assert_int_eq(sysfs_write_text(&top, "fifo", "4"), -EINVAL);
+	ck_assert_int_eq(symlink("/sys/a", "sys/link"), 0); /* the root's, not the machine's */
+	ck_assert_int_eq(sysfs_write_text(&top, "link", "7"), 0);
+	ck_assert_int_eq(sysfs_read_text(&top, "a", text, sizeof(text)), 0);
+	ck_assert_str_eq(text, "7");
+	ck_assert_int_eq(sysfs_read_inode(&top, "a", &first), 0);
+	ck_assert_int_eq(sysfs_read_inode(&top, "link", &second), 0);
+	ck_assert_uint_eq(first, second);
+	ck_assert_int_eq(sysfs_read_inode(&top, "b", &second), -ENOENT);
+	sysroot_close(root);
+}
+END_TEST
+
 START_TEST(the_live_host_is_known_as_such)
 {
 	struct err e = ERR_INIT;
@@ -202,4 +229,4 @@ END_TEST
 UNIT_MAIN(text_is_one_clean_line, size_limit_is_exact, file_limit_is_exact, links_stay_in_the_root,
 	only_regular_files_are_read, links_are_read_not_followed, real_path_is_from_the_root,
 	lists_are_in_natural_order, a_long_name_is_one_that_is_not_there,
-	the_live_host_is_known_as_such)
+	only_attributes_that_exist_are_written, the_live_host_is_known_as_such)
