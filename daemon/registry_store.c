@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/binding.h"
 #include "daemon/registry_internal.h"
 #include "lib/journal.h"
 #include "lib/log.h"
@@ -26,6 +27,7 @@ static const char *const migrations[] = {
 	"	UNIQUE (vm, name));"
 	"CREATE TABLE counter (next_number INTEGER NOT NULL);"
 	"INSERT INTO counter VALUES (1);" JOURNAL_SCHEMA,
+	BINDING_SCHEMA,
 };
 
 const struct store_schema registry_schema = {

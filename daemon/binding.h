@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Taking PCI functions from the host's drivers for VFIO, a whole IOMMU group at a time, and giving
+ * them back. What each had before is in the store before anything is touched, under the name of the
+ * *holder* it is taken for: an attachment's id ("a3"), or BINDING_KEPT for what an administrator
+ * bound. Several holders may have one device (an attachment of a device that is bound to vfio for
+ * good): each gives back what it found, in whatever order they go.
+ *
+ * binding_take() and binding_give_back() are made to be the run() and undo() of a stage: they may be
+ * called again for what was done, half done or not begun, and end by done(), once, from the loop.
+ */
+#pragma once
+
+#include "lib/iommu/bind.h"
+#include "lib/store.h"
+
+#define BINDING_KEPT       "bind" /* the holder of what survives reboots */
+#define BINDING_HOLDER_MAX 32
+#define BINDING_MAX        64 /* most functions in one transaction */
+#define BINDING_ID_MAX     24
+
+struct daemon;
+struct json_out;
+
+/* As part of the store's schema. */
+#define BINDING_SCHEMA                                                                             \
+	"CREATE TABLE binding ("                                                                   \
+	"	seq INTEGER PRIMARY KEY,"                                                                \
+	"	device TEXT NOT NULL,"                                                                   \
+	"	holder TEXT NOT NULL,"                                                                   \
+	"	fingerprint TEXT NOT NULL,"                                                              \
+	"	driver TEXT NOT NULL,"                                                                   \
+	"	old_driver TEXT NOT NULL,"                                                               \
+	"	old_override TEXT NOT NULL,"                                                             \
+	"	UNIQUE (device, holder));"
+
+struct binding_ask {
+	const char *device; /* a PCI function's id in the inventory */
+	const char *driver; /* BIND_VFIO, or a driver's name */
+	const char *holder;
+	bool whole_group; /* its companions are meant, too */
+};
+
+/* What would be taken: the device first, then its companions. */
+struct binding_plan {
+	int64_t group; /* -1: none (yet) */
+	size_t count;
+	struct binding_member {
+		char id[BINDING_ID_MAX];
+		char driver[BIND_DRIVER_MAX]; /* that it has now; "" for none */
+	} members[BINDING_MAX];
+};
+
+/*
+ * Looks only. -1 with ERR_REFUSED: GRP-NONE (no IOMMU isolates it), GRP-VIABLE (what is in its group
+ * cannot be taken from the host), GRP-SPLIT (companions that are not meant, or another VM's),
+ * HOST-USE, DEV-TAKEN, DEV-WEDGED; ERR_NOT_FOUND. What `holder`, an attachment, has itself is no
+ * reason. A driver that is none of VFIO's is asked for one device, whatever its group.
+ */
+int binding_plan(
+	struct daemon *d, const struct binding_ask *ask, struct binding_plan *plan, struct err *e);
+
+/* How it ended; e is NULL, or why it failed. */
+typedef void binding_done_fn(void *arg, const struct err *e);
+
+/*
+ * Checks as binding_plan(), keeps what each member has now, checks again, and gives each of them its
+ * driver. After a failure what was done stays until binding_give_back(). 0: done() will be called.
+ */
+int binding_take(struct daemon *d, const struct binding_ask *ask, binding_done_fn *done, void *arg,
+	struct err *e);
+
+/*
+ * Everything that the holder has, last first: each gets what it had (its driver and override, or
+ * none), unless a later holder still has it, and is forgotten. Of a device that is gone, or where
+ * another one sits by now, only the memory goes.
+ */
+int binding_give_back(
+	struct daemon *d, const char *holder, binding_done_fn *done, void *arg, struct err *e);
+
+/* Whether the holder has the device. */
+bool binding_has(struct daemon *d, const char *device, const char *holder);
