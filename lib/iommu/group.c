@@ -16,13 +16,20 @@ int iommu_group_list(const struct sysroot *root, struct name_list *ids)
 }
 
 /*
- * The kernel's own rule for handing a group over: no member's driver may do DMA for the host.
- * These leave that to others (driver_managed_dma), and so does having no driver.
+ * Drivers that the kernel marks as driver_managed_dma: they do no DMA for the host, or leave it to
+ * whoever opens the device. The kernel has no file that shows the mark, and each VFIO driver, those
+ * of vendors too, has "vfio" in its name.
  */
-static bool driver_blocks(const char *driver)
+static const char *const bystanders[] = {"pci-stub", "pcieport"};
+
+bool iommu_driver_blocks(const char *driver)
 {
-	return driver[0] && !strstr(driver, "vfio") && strcmp(driver, "pci-stub") != 0 &&
-	       strcmp(driver, "pcieport") != 0;
+	if (!driver[0] || strstr(driver, "vfio"))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(bystanders); i++)
+		if (strcmp(driver, bystanders[i]) == 0)
+			return false;
+	return true;
 }
 
 static int read_members(struct iommu_group *group, const struct sysfs_dir *dir)
@@ -48,7 +55,7 @@ static int read_members(struct iommu_group *group, const struct sysfs_dir *dir)
 		group->member_count++;
 		snprintf(link, sizeof(link), "%s/driver", names.names[i]);
 		sysfs_read_link_name(&devices, link, m->driver, sizeof(m->driver));
-		m->blocks = driver_blocks(m->driver);
+		m->blocks = iommu_driver_blocks(m->driver);
 		snprintf(link, sizeof(link), "%s/iommu", names.names[i]);
 		if (!group->iommu[0])
 			sysfs_read_link_name(&devices, link, group->iommu, sizeof(group->iommu));
@@ -91,12 +98,50 @@ void iommu_group_release(struct iommu_group *group)
 	group->member_count = 0;
 }
 
-bool iommu_group_is_viable(const struct iommu_group *group)
+static const struct iommu_member *first_blocker(const struct iommu_group *group)
 {
 	for (size_t i = 0; i < group->member_count; i++)
 		if (group->members[i].blocks)
-			return false;
-	return true;
+			return &group->members[i];
+	return NULL;
+}
+
+bool iommu_group_is_viable(const struct iommu_group *group)
+{
+	return !first_blocker(group);
+}
+
+int iommu_group_check_viable(const struct iommu_group *group, struct err *e)
+{
+	const struct iommu_member *m = first_blocker(group);
+	unsigned int others = 0;
+
+	if (!m)
+		return 0;
+	for (const struct iommu_member *o = m + 1; o < group->members + group->member_count; o++)
+		others += o->blocks;
+	err_set(e, ERR_REFUSED, "GRP-VIABLE", "IOMMU group %u is not viable: %s works for the host",
+		group->id, m->id);
+	if (others)
+		err_evidence(e, "/" GROUPS "/%u/devices/%s/driver: %s, and %u more like it",
+			group->id, m->id, m->driver, others);
+	else
+		err_evidence(
+			e, "/" GROUPS "/%u/devices/%s/driver: %s", group->id, m->id, m->driver);
+	if (strcmp(m->driver, "shpchp") == 0)
+		return err_fix(e,
+			"the hot-plug driver of a bridge is not needed: echo %s > "
+			"/sys/bus/pci/drivers/shpchp/unbind, or boot with module_blacklist=shpchp",
+			m->id);
+	return err_fix(e, "all of a group go together: iovctl bind %s vfio-pci", m->id);
+}
+
+const struct iommu_member *iommu_group_member(const struct iommu_group *group, const char *id)
+{
+	for (size_t i = 0; i < group->member_count; i++)
+		if (strcmp(group->members[i].id, id) == 0)
+			return &group->members[i];
+	return NULL;
 }
 
 size_t iommu_parse_regions(char *text, struct iommu_region *regions, size_t max)

@@ -39,8 +39,21 @@ int iommu_group_read(
 	const struct sysroot *root, const char *id, struct iommu_group *group, struct err *e);
 void iommu_group_release(struct iommu_group *group);
 
-/* No member is in the host's hands: the group could be given away. */
+/*
+ * The kernel's rule for handing a group to user space (since Linux 5.18): each member has no driver,
+ * or one that leaves the device's DMA to others (VFIO's, pci-stub, and pcieport, so that ports and
+ * bridges do not matter; shpchp on a bridge does).
+ */
 bool iommu_group_is_viable(const struct iommu_group *group);
+
+/* 0, or -1 with ERR_REFUSED, code GRP-VIABLE: which member, which driver, what to do. */
+int iommu_group_check_viable(const struct iommu_group *group, struct err *e);
+
+/* That rule for one driver's name; "": no driver. */
+bool iommu_driver_blocks(const char *driver);
+
+/* NULL if it is none. */
+const struct iommu_member *iommu_group_member(const struct iommu_group *group, const char *id);
 
 /*
  * Codec for `reserved_regions`: lines of first address, last address and type. Lines that make no

@@ -68,6 +68,44 @@ START_TEST(a_driver_of_the_host_blocks_its_group)
 }
 END_TEST
 
+START_TEST(who_blocks_a_group_is_named)
+{
+	struct iommu_member members[] = {{.id = "0000:01:00.0", .driver = "pcieport"},
+		{.id = "0000:02:00.0", .driver = "shpchp", .blocks = true},
+		{.id = "0000:02:00.1", .driver = "igb", .blocks = true}};
+	struct iommu_group group = {.id = 12, .members = members, .member_count = 3};
+	struct err e = ERR_INIT;
+
+	ck_assert_int_eq(iommu_group_check_viable(&group, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_REFUSED);
+	ck_assert_str_eq(e.code, "GRP-VIABLE");
+	ck_assert_str_eq(e.evidence, "/sys/kernel/iommu_groups/12/devices/0000:02:00.0/driver: "
+				     "shpchp, and 1 more like it");
+	ck_assert_ptr_nonnull(strstr(e.fix, "drivers/shpchp/unbind"));
+	members[1].blocks = false;
+	ck_assert_int_eq(iommu_group_check_viable(&group, &e), -1);
+	ck_assert_ptr_nonnull(strstr(e.evidence, "0000:02:00.1/driver: igb"));
+	ck_assert_str_eq(e.fix, "all of a group go together: iovctl bind 0000:02:00.1 vfio-pci");
+	members[2].blocks = false;
+	ck_assert_int_eq(iommu_group_check_viable(&group, &e), 0);
+	ck_assert_ptr_eq(iommu_group_member(&group, "0000:02:00.1"), &members[2]);
+	ck_assert_ptr_null(iommu_group_member(&group, "0000:02:00.2"));
+}
+END_TEST
+
+START_TEST(drivers_that_leave_dma_to_others)
+{
+	static const char *const blocking[] = {"igb", "shpchp", "nvme", "pcieport2", "xhci_hcd"};
+	static const char *const passive[] = {"", "vfio-pci", "mlx5_vfio_pci",
+		"nvgrace-gpu-vfio-pci", "vfio-platform", "pci-stub", "pcieport"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(blocking); i++)
+		ck_assert_msg(iommu_driver_blocks(blocking[i]), "%s", blocking[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(passive); i++)
+		ck_assert_msg(!iommu_driver_blocks(passive[i]), "%s", passive[i]);
+}
+END_TEST
+
 START_TEST(what_is_missing_is_said)
 {
 	static const char *const wrong[] = {"99", "x", "", "-1", "7/../7", "07x", "9999999999"};
@@ -111,4 +149,5 @@ START_TEST(reserved_regions)
 END_TEST
 
 UNIT_MAIN(groups_are_listed_by_number, a_driver_of_the_host_blocks_its_group,
-	what_is_missing_is_said, reserved_regions)
+	who_blocks_a_group_is_named, drivers_that_leave_dma_to_others, what_is_missing_is_said,
+	reserved_regions)
