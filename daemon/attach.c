@@ -1,165 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation
- *
- * attach:	keep it (preparing)	| undo: forget it
- *		make the socket		| undo: remove it
- *		start the worker	| undo: kill it, drop its vault
- *		keep it as attached	  commits
- *
- * detach:	keep it as detaching	  commits
- *		end the worker		  SIGTERM, later SIGKILL
- *		drop its vault		  and wait until no request of it is on its way any more
- *		remove the socket
- *		forget it
- *
- * The socket's folder is everybody's to enter and nobody's to list (0711); the socket belongs to
- * the user that the VMM runs as, and to nobody else (0600), before anybody can connect.
+ * The operation that attaches or detaches, whatever the path: its life from the first stage to the
+ * last, and the stages that all paths have.
  */
-#include "daemon/attach.h"
+#include "daemon/attach_op.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include "daemon/backing.h"
-#include "daemon/conf.h"
-#include "daemon/daemon.h"
-#include "daemon/supervisor.h"
 #include "lib/cleanup.h"
-#include "lib/log.h"
 
-#define READY_MS 20000 /* for a worker to serve */
-#define END_MS   10000 /* for a worker to drain and end before it is killed */
-#define IDLE_MS  20    /* to ask again whether the last request is over: there is no event */
-
-/* One attach or detach that goes on. */
-struct attach_op {
-	struct daemon *d;
-	struct attachment *a;
-	struct attach_caller caller;
-	struct stages *waits; /* the executor, while a stage waits */
-	struct watch *timer;  /* of the stage that waits */
-	uint64_t deadline_ms;
-	int listen_fd;
-	bool attaching;
+const struct attach_path *const attach_paths[] = {
+	[ATTACHMENT_PARAVIRT] = &attach_paravirt,
 };
+static_assert(ARRAY_SIZE(attach_paths) == ATTACHMENT_PATHS, "a row for each path");
 
-/* --- the socket ------------------------------------------------------------------------------- */
-
-static int make_folder(const char *path, struct err *e)
+void attach_wish_release(struct attach_wish *w)
 {
-	if (mkdir(path, 0711) < 0 && errno != EEXIST)
-		return err_sys(e, errno, "make %s", path);
-	return chmod(path, 0711) < 0 ? err_sys(e, errno, "%s", path) : 0;
-}
-
-static int make_folders(const struct daemon *d, const struct attachment_spec *spec, struct err *e)
-{
-	char path[PATH_MAX + 8];
-
-	snprintf(path, sizeof(path), "%.4000s/vm", d->conf->runtime_dir);
-	if (make_folder(path, e) < 0)
-		return -1;
-	attachment_folder(d->registry, spec, path, sizeof(path));
-	return make_folder(path, e);
-}
-
-static int give_to_owner(const char *path, const char *owner, struct err *e)
-{
-	const struct passwd *pw = getpwnam(owner);
-
-	if (!pw)
-		return err_set(e, ERR_NOT_FOUND, "USER", "there is no user %s", owner);
-	if (lchown(path, pw->pw_uid, pw->pw_gid) < 0)
-		return err_sys(e, errno, "give %s to %s", path, owner);
-	return 0;
-}
-
-/* The listening socket of an attachment, made anew. */
-static int make_socket(struct daemon *d, const struct attachment_spec *spec, struct err *e)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	auto_close int fd = -1;
-	mode_t mask;
-	int rc;
-
-	if (!attachment_socket_path(d->registry, spec, addr.sun_path, sizeof(addr.sun_path)))
-		return err_set(e, ERR_REFUSED, "PATH-TOO-LONG", "the socket's path is too long");
-	if (make_folders(d, spec, e) < 0)
-		return -1;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return err_sys(e, errno, "socket");
-	if (unlink(addr.sun_path) < 0 && errno != ENOENT)
-		return err_sys(e, errno, "remove the old %s", addr.sun_path);
-	mask = umask(0177);
-	rc = bind(fd, (const struct sockaddr *)&addr, sizeof(addr));
-	umask(mask);
-	if (rc < 0)
-		return err_sys(e, errno, "make %s", addr.sun_path);
-	if (give_to_owner(addr.sun_path, spec->owner, e) < 0)
-		return -1;
-	if (listen(fd, 4) < 0)
-		return err_sys(e, errno, "listen on %s", addr.sun_path);
-	return steal_fd(&fd);
-}
-
-static int remove_socket(struct daemon *d, const struct attachment_spec *spec, struct err *e)
-{
-	char path[PATH_MAX];
-
-	if (attachment_socket_path(d->registry, spec, path, sizeof(path)) && unlink(path) < 0 &&
-		errno != ENOENT && errno != ENOTDIR)
-		return err_sys(e, errno, "remove %s", path);
-	attachment_folder(d->registry, spec, path, sizeof(path));
-	rmdir(path); /* others of this VM may still be in it */
-	return 0;
-}
-
-/* --- the disk --------------------------------------------------------------------------------- */
-
-void attachment_set_disk(struct attachment *a, const struct backing_facts *facts, int fd)
-{
-	close_fd(&a->backing_fd);
-	a->backing_fd = fd;
-	a->disk = (struct attachment_disk){
-		.fs = facts->fs, .inode = facts->inode, .number = facts->number};
-}
-
-/* --- the worker ------------------------------------------------------------------------------- */
-
-static int fill_one(
-	struct daemon *d, struct attachment *a, enum vault_slot slot, int fd, struct err *e)
-{
-	return fd < 0 ? -1 : supervisor_fill(d->supervisor, a, slot, fd, e);
-}
-
-/* A fresh vault, and the first generation on it. */
-static int start_worker(struct daemon *d, struct attachment *a, int listen_fd, struct err *e)
-{
-	close_fd(&a->page_fd);
-	a->page_fd = session_page_create(e);
-	if (attachment_describe(d->registry, a, e) < 0 ||
-		fill_one(d, a, VAULT_PAGE, a->page_fd, e) < 0 ||
-		fill_one(d, a, VAULT_LISTEN, listen_fd, e) < 0 ||
-		fill_one(d, a, VAULT_BACKING, a->backing_fd, e) < 0)
-		return -1;
-	a->disk_bytes = backing_size(a->backing_fd);
-	return supervisor_spawn(d->supervisor, a, e);
+	close_fd(&w->disk_fd);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-static void op_wake(struct attach_op *op, const struct err *e)
+void op_wake(struct attach_op *op, const struct err *e)
 {
 	struct stages *x = op->waits;
 
@@ -170,9 +33,8 @@ static void op_wake(struct attach_op *op, const struct err *e)
 	stages_continue(x, e);
 }
 
-/* The stage waits for the worker, or for the timer. STAGE_WAITS or -1. */
-static int op_wait(struct attach_op *op, struct stages *x, void (*on_worker)(void *arg),
-	watch_fn *late, uint64_t delay_ms, struct err *e)
+int op_wait(struct attach_op *op, struct stages *x, void (*on_worker)(void *arg), watch_fn *late,
+	uint64_t delay_ms, struct err *e)
 {
 	op->timer = op->d->loop->ops->add_timer(op->d->loop, delay_ms, late, op, e);
 	if (!op->timer)
@@ -183,9 +45,9 @@ static int op_wait(struct attach_op *op, struct stages *x, void (*on_worker)(voi
 	return STAGE_WAITS;
 }
 
-/* --- the stages of attach --------------------------------------------------------------------- */
+/* --- stages of every path ---------------------------------------------------------------------- */
 
-static int attach_keep(struct stages *x, void *arg, struct err *e)
+int op_keep(struct stages *x, void *arg, struct err *e)
 {
 	struct attach_op *op = arg;
 
@@ -193,7 +55,7 @@ static int attach_keep(struct stages *x, void *arg, struct err *e)
 	return registry_keep(op->d->registry, op->a, e);
 }
 
-static int attach_unkeep(struct stages *x, void *arg, struct err *e)
+int op_unkeep(struct stages *x, void *arg, struct err *e)
 {
 	struct attach_op *op = arg;
 
@@ -201,158 +63,7 @@ static int attach_unkeep(struct stages *x, void *arg, struct err *e)
 	return registry_unkeep(op->d->registry, op->a, e);
 }
 
-static int attach_socket(struct stages *x, void *arg, struct err *e)
-{
-	struct attach_op *op = arg;
-
-	(void)x;
-	op->listen_fd = make_socket(op->d, &op->a->spec, e);
-	return op->listen_fd < 0 ? -1 : STAGE_DONE;
-}
-
-static int attach_unsocket(struct stages *x, void *arg, struct err *e)
-{
-	struct attach_op *op = arg;
-
-	(void)x;
-	close_fd(&op->listen_fd);
-	return remove_socket(op->d, &op->a->spec, e);
-}
-
-static void attach_worker_news(void *arg)
-{
-	struct attach_op *op = arg;
-	const struct attachment *a = op->a;
-	struct err e = ERR_INIT;
-
-	if (a->worker.pid > 0 && a->worker.ready) {
-		op_wake(op, NULL);
-	} else if (a->worker.pid == 0 && a->worker.generation > 0) {
-		if (a->failure[0])
-			err_set(&e, ERR_FAILED, "WORKER", "the worker cannot start: %s",
-				a->failure);
-		else
-			err_set(&e, ERR_FAILED, "WORKER", "the worker ended at once, status 0x%x",
-				(unsigned int)a->worker.exit_status);
-		op_wake(op, &e);
-	}
-}
-
-static void attach_worker_late(void *arg, unsigned int events)
-{
-	struct attach_op *op = arg;
-	struct err e = ERR_INIT;
-
-	(void)events;
-	err_set(&e, ERR_FAILED, "WORKER", "the worker does not serve after %d s", READY_MS / 1000);
-	err_evidence(&e, "process %d", op->a->worker.pid);
-	err_fix(&e, "if another iovd has %s, detach it there", op->a->spec.node);
-	op_wake(op, &e);
-}
-
-static int attach_worker(struct stages *x, void *arg, struct err *e)
-{
-	struct attach_op *op = arg;
-
-	if (start_worker(op->d, op->a, op->listen_fd, e) < 0)
-		return -1;
-	close_fd(&op->listen_fd);
-	return op_wait(op, x, attach_worker_news, attach_worker_late, READY_MS, e);
-}
-
-/* --- ending a worker, and its last request ---------------------------------------------------- */
-
-static void op_ended_news(void *arg)
-{
-	struct attach_op *op = arg;
-
-	if (op->a->worker.pid == 0)
-		op_wake(op, NULL);
-}
-
-static void op_end_late(void *arg, unsigned int events)
-{
-	struct attach_op *op = arg;
-	struct err e = ERR_INIT;
-
-	(void)events;
-	log_warning("%s: worker %d does not end: killed", op->a->spec.id, op->a->worker.pid);
-	if (supervisor_kill(op->d->supervisor, op->a, SIGKILL, &e) < 0)
-		op_wake(op, &e);
-	else
-		op->d->loop->ops->set_timer(op->timer, END_MS);
-}
-
-static int op_end_worker(struct attach_op *op, struct stages *x, int sig, struct err *e)
-{
-	if (op->a->worker.pid == 0)
-		return STAGE_DONE;
-	if (supervisor_kill(op->d->supervisor, op->a, sig, e) < 0)
-		return -1;
-	return op_wait(op, x, op_ended_news, op_end_late, END_MS, e);
-}
-
-static void op_idle_ask(void *arg, unsigned int events)
-{
-	struct attach_op *op = arg;
-	struct err e = ERR_INIT;
-
-	(void)events;
-	if (!backing_has_requests(op->a->backing_fd)) {
-		op_wake(op, NULL);
-	} else if (now_ms() > op->deadline_ms) {
-		err_set(&e, ERR_FAILED, "DEV-WEDGED", "requests to %s do not end",
-			op->a->spec.node);
-		op_wake(op, &e);
-	} else {
-		op->d->loop->ops->set_timer(op->timer, IDLE_MS);
-	}
-}
-
-/* The keeper forgets it, and what described it goes too. */
-static int forget_vault(struct daemon *d, const struct attachment *a, struct err *e)
-{
-	if (supervisor_forget(d->supervisor, a, e) < 0)
-		return -1;
-	attachment_drop_description(d->registry, a->spec.id);
-	return 0;
-}
-
-static int op_drop_vault(struct attach_op *op, struct stages *x, struct err *e)
-{
-	if (forget_vault(op->d, op->a, e) < 0)
-		return -1;
-	memset(&op->a->worker, 0, sizeof(op->a->worker));
-	if (op->a->backing_fd < 0) /* after a crash nothing of it is known, and nothing lives */
-		return STAGE_DONE;
-	op->deadline_ms = now_ms() + END_MS;
-	return op_wait(op, x, NULL, op_idle_ask, 0, e);
-}
-
-/* The undo of attach_worker() is two steps: the second when the first one's wait is over. */
-static void attach_unworker_ended(void *arg)
-{
-	struct attach_op *op = arg;
-	struct err e = ERR_INIT;
-
-	if (op->a->worker.pid != 0)
-		return;
-	op_wake(op, forget_vault(op->d, op->a, &e) < 0 ? &e : NULL);
-}
-
-static int attach_unworker(struct stages *x, void *arg, struct err *e)
-{
-	struct attach_op *op = arg;
-
-	/* No guest was ever served: there is nothing to drain. */
-	if (op->a->worker.pid == 0)
-		return forget_vault(op->d, op->a, e);
-	if (supervisor_kill(op->d->supervisor, op->a, SIGKILL, e) < 0)
-		return -1;
-	return op_wait(op, x, attach_unworker_ended, op_end_late, END_MS, e);
-}
-
-static int attach_commit(struct stages *x, void *arg, struct err *e)
+int op_keep_attached(struct stages *x, void *arg, struct err *e)
 {
 	struct attach_op *op = arg;
 
@@ -360,17 +71,7 @@ static int attach_commit(struct stages *x, void *arg, struct err *e)
 	return registry_keep_as(op->d->registry, op->a, KEPT_ATTACHED, e);
 }
 
-static const struct stage attach_stages[] = {
-	{"keep it in the store", .run = attach_keep, .undo = attach_unkeep},
-	{"make the socket", .run = attach_socket, .undo = attach_unsocket},
-	{"start the worker", .run = attach_worker, .undo = attach_unworker},
-	{"keep it as attached", .run = attach_commit, .commits = true},
-};
-const struct stages_table attach_table = {"attach", attach_stages, ARRAY_SIZE(attach_stages)};
-
-/* --- the stages of detach --------------------------------------------------------------------- */
-
-static int detach_commit(struct stages *x, void *arg, struct err *e)
+int op_keep_detaching(struct stages *x, void *arg, struct err *e)
 {
 	struct attach_op *op = arg;
 
@@ -378,28 +79,11 @@ static int detach_commit(struct stages *x, void *arg, struct err *e)
 	return registry_keep_as(op->d->registry, op->a, KEPT_DETACHING, e);
 }
 
-static int detach_end_worker(struct stages *x, void *arg, struct err *e)
+void op_begin_detaching(struct attach_op *op)
 {
-	struct attach_op *op = arg;
-
 	op->a->kept = KEPT_DETACHING;
 	registry_set_state(op->d->registry, op->a, ATTACHMENT_DETACHING, NULL);
-	return op_end_worker(op, x, SIGTERM, e);
 }
-
-static int detach_drop_vault(struct stages *x, void *arg, struct err *e)
-{
-	return op_drop_vault(arg, x, e);
-}
-
-static const struct stage detach_stages[] = {
-	{"keep it as detaching", .run = detach_commit, .commits = true},
-	{"end the worker", .run = detach_end_worker},
-	{"drop the vault", .run = detach_drop_vault},
-	{"remove the socket", .run = attach_unsocket},
-	{"forget it", .run = attach_unkeep},
-};
-const struct stages_table detach_table = {"detach", detach_stages, ARRAY_SIZE(detach_stages)};
 
 /* --- the operation ---------------------------------------------------------------------------- */
 
@@ -407,6 +91,7 @@ static void op_free(struct attach_op *op)
 {
 	op->d->loop->ops->remove(op->timer);
 	op->a->on_worker = NULL;
+	op->a->busy = false;
 	close_fd(&op->listen_fd);
 	free(op);
 }
@@ -428,7 +113,8 @@ static void op_done(void *arg, const struct err *e)
 
 	if (op->attaching && !e) {
 		a->kept = KEPT_ATTACHED;
-		supervisor_look(d->supervisor, a); /* it may have died since */
+		a->busy = false;
+		attach_paths[a->spec.path]->keep_up(d, a);
 	}
 	gone = op_is_gone(op, e);
 	if (op->caller.done)
@@ -464,6 +150,7 @@ static struct attach_op *op_new(
 		return NULL;
 	}
 	*op = (struct attach_op){.d = d, .a = a, .caller = *caller, .listen_fd = -1};
+	a->busy = true;
 	return op;
 }
 
@@ -478,17 +165,18 @@ static struct stages_owner op_owner(struct attach_op *op)
 	};
 }
 
-static int op_start(struct daemon *d, struct attachment *a, const struct stages_table *table,
+static int op_start(struct daemon *d, struct attachment *a, bool attaching,
 	const struct attach_caller *caller, struct err *e)
 {
+	const struct attach_path *path = attach_paths[a->spec.path];
 	struct attach_op *op = op_new(d, a, caller, e);
 	struct stages_owner owner;
 
 	if (!op)
 		return -1;
-	op->attaching = table == &attach_table;
+	op->attaching = attaching;
 	owner = op_owner(op);
-	if (stages_start(table, a->spec.id, &owner, e) == 0)
+	if (stages_start(attaching ? path->attach : path->detach, a->spec.id, &owner, e) == 0)
 		return 0;
 	op_free(op);
 	return -1;
@@ -497,114 +185,30 @@ static int op_start(struct daemon *d, struct attachment *a, const struct stages_
 int attach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e)
 {
-	return op_start(d, a, &attach_table, caller, e);
+	return op_start(d, a, true, caller, e);
 }
 
 int detach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e)
 {
-	return op_start(d, a, &detach_table, caller, e);
+	return op_start(d, a, false, caller, e);
 }
 
 int attach_resume(struct daemon *d, struct attachment *a, const struct journal_op *journal,
 	const struct attach_caller *caller, struct err *e)
 {
+	const struct attach_path *path = attach_paths[a->spec.path];
 	const struct stages_table *table =
-		strcmp(journal->verb, attach_table.verb) == 0 ? &attach_table : &detach_table;
+		strcmp(journal->verb, path->attach->verb) == 0 ? path->attach : path->detach;
 	struct attach_op *op = op_new(d, a, caller, e);
 	struct stages_owner owner;
 
 	if (!op)
 		return -1;
-	op->attaching = table == &attach_table && journal->direction == JOURNAL_COMMITTED;
+	op->attaching = table == path->attach && journal->direction == JOURNAL_COMMITTED;
 	owner = op_owner(op);
 	if (stages_resume(table, journal, &owner, e) == 0)
 		return 0;
 	op_free(op);
 	return -1;
-}
-
-/* --- reviving --------------------------------------------------------------------------------- */
-
-struct revival {
-	struct daemon *d;
-	char id[KEEPER_ID_SIZE]; /* it may be detached meanwhile */
-};
-
-static void revive_opened(void *arg, const struct backing_facts *facts, int fd, const struct err *e)
-{
-	struct revival *r = arg;
-	struct daemon *d = r->d;
-	struct attachment *a = registry_by_id(d->registry, r->id);
-	auto_close int disk = fd, listen_fd = -1;
-	struct err own = ERR_INIT;
-
-	free(r);
-	if (!a || a->kept != KEPT_ATTACHED || a->on_worker || a->worker.generation)
-		return;
-	if (e) {
-		supervisor_give_up(d->supervisor, a, e->msg);
-		return;
-	}
-	attachment_set_disk(a, facts, steal_fd(&disk));
-	listen_fd = make_socket(d, &a->spec, &own);
-	if (listen_fd < 0 || start_worker(d, a, listen_fd, &own) < 0)
-		supervisor_give_up(d->supervisor, a, own.msg);
-}
-
-void attach_revive(struct daemon *d, struct attachment *a)
-{
-	struct revival *r = calloc(1, sizeof(*r));
-	struct err e = ERR_INIT;
-
-	if (r) {
-		r->d = d;
-		str_copy(r->id, sizeof(r->id), a->spec.id);
-		if (backing_open(d->hands, a->spec.node, a->spec.readonly, revive_opened, r, &e) ==
-			0)
-			return;
-		free(r);
-	}
-	supervisor_give_up(d->supervisor, a, e.msg[0] ? e.msg : "no memory");
-}
-
-/* --- leftovers -------------------------------------------------------------------------------- */
-
-static void sweep_folder(struct daemon *d, int vm_dir, const char *vm)
-{
-	int fd = openat(vm_dir, vm, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	auto_closedir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-
-	if (!dir) {
-		close_fd(&fd);
-		return;
-	}
-	while ((entry = readdir(dir))) {
-		size_t len = strlen(entry->d_name);
-		char name[REGISTRY_NAME_MAX];
-
-		if (len <= 5 || len - 5 >= sizeof(name) ||
-			strcmp(entry->d_name + len - 5, ".sock") != 0)
-			continue;
-		memcpy(name, entry->d_name, len - 5);
-		name[len - 5] = '\0';
-		if (!registry_by_name(d->registry, vm, name) &&
-			unlinkat(dirfd(dir), entry->d_name, 0) == 0)
-			log_info("removed %s/%s, which nobody has", vm, entry->d_name);
-	}
-	unlinkat(vm_dir, vm, AT_REMOVEDIR); /* if it is empty */
-}
-
-void attach_sweep_sockets(struct daemon *d)
-{
-	char path[PATH_MAX + 8];
-	auto_closedir DIR *dir = NULL;
-	struct dirent *entry;
-
-	snprintf(path, sizeof(path), "%.4000s/vm", d->conf->runtime_dir);
-	dir = opendir(path);
-	while (dir && (entry = readdir(dir)))
-		if (name_is_valid(entry->d_name))
-			sweep_folder(d, dirfd(dir), entry->d_name);
 }

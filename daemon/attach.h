@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Making and unmaking attachments: the stages (lib/migrate/stages.h), by which a crash at any
- * point leaves the host as before or as after. Asked for by clients (daemon/do_attachment.c), and
- * gone on with after a crash (daemon/reconcile.c).
+ * point leaves the host as before or as after. Asked for by clients (daemon/do_attach.c), and gone
+ * on with after a crash (daemon/reconcile.c).
+ *
+ * By which path a device is given is a row of attach_paths[]: what fits it, what is looked at
+ * before, and the stages both ways (daemon/attach_PATH.c).
  */
 #pragma once
 
+#include "daemon/backing.h"
 #include "daemon/registry.h"
+#include "lib/device.h"
 #include "lib/migrate/stages.h"
 
-struct backing_facts;
 struct daemon;
-
-extern const struct stages_table attach_table;
-extern const struct stages_table detach_table;
 
 /* How it ended, as stages_done_fn; afterwards a rolled back or detached one does not exist. */
 typedef void attach_done_fn(void *arg, struct attachment *a, const struct err *e);
@@ -27,11 +28,50 @@ struct attach_caller {
 	void *arg;
 };
 
-/* The disk of `a`, as backing_open() found it; consumes fd. */
-void attachment_set_disk(struct attachment *a, const struct backing_facts *facts, int fd);
+/* --- before: what is asked for, and what there is --------------------------------------------- */
+
+/* An attachment that is wished for. Nothing of the host is changed for it yet. */
+struct attach_wish {
+	struct daemon *d;
+	struct attachment_spec spec;
+	/* Of look(): the device was looked at (e is NULL), or cannot be given so. */
+	void (*done)(struct attach_wish *w, const struct err *e);
+
+	/* paravirt: what look() found; the descriptor is the wish's until take() */
+	struct backing_facts disk;
+	int disk_fd; /* -1: none */
+};
+
+/* Paths as rows. */
+struct attach_path {
+	/* Whether `auto` picks it for the device, and for which devices that is, in words. */
+	bool (*fits)(const struct device *device);
+	const char *fits_what;
+
+	const struct stages_table *attach, *detach;
+
+	/* Fills in what the path needs to know of the device, or refuses. Does not wait. */
+	int (*choose)(const struct device *device, struct attach_wish *w, struct err *e);
+	/* Looks at the device itself, and calls w->done(), now or later; -1: never. */
+	int (*look)(struct attach_wish *w, struct err *e);
+	/* What it is to come to, as lines of text in an open array. */
+	void (*put_plan)(const struct attach_wish *w, struct json_out *o);
+	/* `a`, made of the wish, takes over what look() found. */
+	void (*take)(struct attachment *a, struct attach_wish *w);
+
+	/* It is attached, and no operation is at it: looks after it from now on. */
+	void (*keep_up)(struct daemon *d, struct attachment *a);
+};
+
+extern const struct attach_path *const attach_paths[ATTACHMENT_PATHS];
+
+/* Closes what it still holds. */
+void attach_wish_release(struct attach_wish *w);
+
+/* --- doing it --------------------------------------------------------------------------------- */
 
 /*
- * Attaches `a`, which is in the registry with its backing_fd, or takes it away. -1: nothing was
+ * Attaches `a`, which is in the registry with what look() found, or takes it away. -1: nothing was
  * done; `a` is still there.
  */
 int attach_start(
@@ -42,6 +82,8 @@ int detach_start(
 /* What the journal has open for `a`. */
 int attach_resume(struct daemon *d, struct attachment *a, const struct journal_op *op,
 	const struct attach_caller *caller, struct err *e);
+
+/* --- paravirt: attach_paravirt.c -------------------------------------------------------------- */
 
 /* Makes an attachment serve that has neither worker nor vault (any more): a new socket, a fresh
  * vault. The supervisor hears of what comes of it. */

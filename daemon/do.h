@@ -24,9 +24,11 @@ extern const struct json_params do_show_params;
 /* do_attachment.c: attachments and the VMs that have them */
 void do_list_attachments(struct request *rq, const void *args);
 void do_list_vms(struct request *rq, const void *args);
+extern const struct json_params do_list_attachments_params;
+
+/* do_attach.c */
 void do_attach(struct request *rq, const void *args);
 void do_detach(struct request *rq, const void *args);
-extern const struct json_params do_list_attachments_params;
 extern const struct json_params do_attach_params;
 extern const struct json_params do_detach_params;
 

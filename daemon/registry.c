@@ -33,6 +33,11 @@ const char *const attachment_state_names[] = {
 };
 static_assert(ARRAY_SIZE(attachment_state_names) == ATTACHMENT_STATES, "a name for each state");
 
+const char *const attachment_path_names[] = {
+	[ATTACHMENT_PARAVIRT] = "paravirt",
+};
+static_assert(ARRAY_SIZE(attachment_path_names) == ATTACHMENT_PATHS, "a name for each path");
+
 const char *const attachment_cache_names[] = {
 	[ATTACHMENT_CACHE_NONE] = "none",
 	[ATTACHMENT_CACHE_WRITEBACK] = "writeback",

@@ -33,6 +33,11 @@ extern const char *const attachment_state_names[ATTACHMENT_STATES];
 /* May it go from one to the other? */
 bool attachment_edge(enum attachment_state from, enum attachment_state to);
 
+/* How the VM gets at the device. The numbers are in the store. */
+enum attachment_path { ATTACHMENT_PARAVIRT, ATTACHMENT_PATHS };
+
+extern const char *const attachment_path_names[ATTACHMENT_PATHS];
+
 enum attachment_cache { ATTACHMENT_CACHE_NONE, ATTACHMENT_CACHE_WRITEBACK, ATTACHMENT_CACHES };
 
 extern const char *const attachment_cache_names[ATTACHMENT_CACHES];
@@ -45,6 +50,7 @@ struct attachment_spec {
 	char device[PATH_MAX];         /* the id that the inventory has for it */
 	char node[PATH_MAX];           /* what is opened */
 	char owner[REGISTRY_NAME_MAX]; /* user whose the socket is */
+	enum attachment_path path;
 	enum attachment_cache cache;
 	unsigned int queues;
 	bool readonly;
@@ -71,6 +77,7 @@ struct attachment {
 	struct attachment_disk disk;
 	uint64_t disk_bytes;
 	bool vault_is_void; /* what it holds cannot be trusted: to be made anew */
+	bool busy;          /* an operation is at it */
 	/* Told of everything the keeper says about its worker; NULL: nobody waits. */
 	void (*on_worker)(void *arg);
 	void *on_worker_arg;

@@ -81,7 +81,7 @@ void attachment_put(
 	json_out_str(o, "id", a->spec.id);
 	json_out_str(o, "device", a->spec.device);
 	json_out_str(o, "vm", a->spec.vm);
-	json_out_str(o, "path", "paravirt");
+	json_out_str(o, "path", attachment_path_names[a->spec.path]);
 	json_out_str(o, "state", attachment_state_names[a->state]);
 	json_out_str(o, "name", a->spec.name);
 	json_out_str(o, "socket", socket);

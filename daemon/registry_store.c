@@ -28,6 +28,8 @@ static const char *const migrations[] = {
 	"CREATE TABLE counter (next_number INTEGER NOT NULL);"
 	"INSERT INTO counter VALUES (1);" JOURNAL_SCHEMA,
 	BINDING_SCHEMA,
+	/* All there were until then are paravirtual: 0. */
+	"ALTER TABLE attachment ADD COLUMN path INTEGER NOT NULL DEFAULT 0;",
 };
 
 const struct store_schema registry_schema = {
@@ -46,12 +48,13 @@ static bool row_text(const struct store_row *row, int column, char *out, size_t 
 static int row_to_spec(const struct store_row *row, struct attachment_spec *spec)
 {
 	int64_t number = store_row_int(row, 0), cache = store_row_int(row, 6);
-	int64_t queues = store_row_int(row, 7);
+	int64_t queues = store_row_int(row, 7), path = store_row_int(row, 10);
 
 	if (number < 1 || number > INT32_MAX || cache < 0 || cache >= ATTACHMENT_CACHES ||
-		queues < 1 || queues > VU_MAX_QUEUES)
+		queues < 1 || queues > VU_MAX_QUEUES || path < 0 || path >= ATTACHMENT_PATHS)
 		return -1;
 	snprintf(spec->id, sizeof(spec->id), "a%d", (int)number);
+	spec->path = (enum attachment_path)path;
 	spec->cache = (enum attachment_cache)cache;
 	spec->queues = (unsigned int)queues;
 	spec->readonly = store_row_int(row, 8) != 0;
@@ -105,7 +108,7 @@ static int load_number(void *arg, const struct store_row *row)
 int registry_load(struct registry *r, struct err *e)
 {
 	static const char rows[] =
-		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept"
+		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept, path"
 		" FROM attachment ORDER BY number";
 	static const char next[] = "SELECT next_number FROM counter";
 
@@ -123,7 +126,7 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 {
 	static const char row[] =
 		"INSERT INTO attachment (number, vm, name, device, node, owner, cache, queues,"
-		" readonly, kept) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		" readonly, kept, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	static const char next[] = "UPDATE counter SET next_number = max(next_number, ?)";
 	const struct attachment_spec *s = &a->spec;
 
@@ -131,7 +134,7 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 		    STORE_BIND(STORE_INT(spec_number(s)), STORE_TEXT(s->vm), STORE_TEXT(s->name),
 			    STORE_TEXT(s->device), STORE_TEXT(s->node), STORE_TEXT(s->owner),
 			    STORE_INT(s->cache), STORE_INT(s->queues), STORE_INT(s->readonly),
-			    STORE_INT(a->kept)),
+			    STORE_INT(a->kept), STORE_INT(s->path)),
 		    NULL, NULL, e) < 0)
 		return -1;
 	return store_run(r->store, next, STORE_BIND(STORE_INT(spec_number(s) + 1)), NULL, NULL, e);

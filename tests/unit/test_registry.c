@@ -160,6 +160,32 @@ START_TEST(what_is_kept_comes_back)
 }
 END_TEST
 
+/* A database of the first version: what it has is paravirtual, as all was then. */
+START_TEST(older_store_is_brought_up_to_date)
+{
+	struct store_schema first = registry_schema;
+	char *aside;
+
+	begin();
+	close_all();
+	ck_assert_int_eq(unlink(path), 0);
+	first.count = 1;
+	store = store_open(path, &first, &aside, &e);
+	ck_assert_msg(store, "%s", e.msg);
+	ck_assert_int_eq(store_run(store,
+				 "INSERT INTO attachment VALUES (7, 'vm', 'disk', '/srv/a.img', "
+				 "'/srv/a.img', 'root', 1, 2, 0, 1)",
+				 STORE_NO_BIND, NULL, NULL, &e),
+		0);
+	store_close(store);
+	open_all();
+	ck_assert_msg(registry_load(registry, &e) == 0, "%s", e.msg);
+	ck_assert_int_eq(registry_by_id(registry, "a7")->spec.path, ATTACHMENT_PARAVIRT);
+	ck_assert_int_eq(registry_by_id(registry, "a7")->kept, KEPT_ATTACHED);
+	end();
+}
+END_TEST
+
 START_TEST(ids_are_never_used_again)
 {
 	struct attachment *a;
@@ -347,6 +373,6 @@ START_TEST(description_that_makes_no_sense_is_refused)
 END_TEST
 
 UNIT_MAIN(edges_are_those_of_the_oracle, state_changes_along_edges, what_is_kept_comes_back,
-	ids_are_never_used_again, store_refuses_what_cannot_be, found_by_any_name,
-	list_is_by_number, socket_path_has_a_limit, description_comes_back,
+	older_store_is_brought_up_to_date, ids_are_never_used_again, store_refuses_what_cannot_be,
+	found_by_any_name, list_is_by_number, socket_path_has_a_limit, description_comes_back,
 	description_that_makes_no_sense_is_refused)

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Attach and detach, as clients ask for them: what is wished, and the job that does it. */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/attach.h"
+#include "daemon/daemon.h"
+#include "daemon/dispatch.h"
+#include "daemon/do.h"
+#include "daemon/host_use.h"
+#include "daemon/inventory.h"
+#include "daemon/jobs.h"
+#include "daemon/registry.h"
+#include "lib/cleanup.h"
+
+#define NAMES_MAX 1000 /* disk0, disk1, ... that are tried */
+
+/* The answer to both: the attachment, and for attach whether it was there. */
+static char *result_text(
+	struct daemon *d, const struct attachment *a, const bool *already, size_t *len)
+{
+	auto_json_out struct json_out o;
+
+	json_out_init(&o);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "schema", "iovd.attachment/1");
+	attachment_put(d->registry, a, &o, "attachment");
+	if (already)
+		json_out_bool(&o, "already", *already);
+	json_out_end(&o);
+	return json_out_finish(&o, len);
+}
+
+/* An attach or detach that is under way: as long as its job. */
+struct change {
+	struct attach_wish wish; /* of an attach; of a detach only its daemon */
+	struct job *job;
+	char what[192]; /* "attach /srv/a.img to web1" */
+	bool dry_run;
+};
+
+static void change_free(struct change *x)
+{
+	attach_wish_release(&x->wish);
+	free(x);
+}
+
+static void change_fail(struct change *x, const struct err *e)
+{
+	struct err words = *e;
+
+	err_wrap(&words, "%s", x->what);
+	job_fail(x->job, &words);
+	change_free(x);
+}
+
+/* `text`: the answer; NULL: there was no memory for it. */
+static void change_end(struct change *x, const char *text, size_t len)
+{
+	struct err e = ERR_INIT;
+
+	if (!text) {
+		err_set(&e, ERR_FAILED, "MEMORY", "it is done, but there is no memory to say so");
+		change_fail(x, &e);
+		return;
+	}
+	job_done(x->job, text, len);
+	change_free(x);
+}
+
+static void change_step(void *arg, const char *stage, unsigned int percent)
+{
+	struct change *x = arg;
+
+	job_progress(x->job, percent, "%s", stage);
+}
+
+/* --- attach: what is asked for ---------------------------------------------------------------- */
+
+struct attach_args {
+	const char *device, *vm, *path, *as, *cache, *owner;
+	uint64_t queues;
+	bool readonly, dry_run;
+};
+
+#define FIELD(key, type_, ...)                                                                     \
+	{                                                                                          \
+#key, JSON_FIELD_##type_, .offset = offsetof(struct attach_args, key), __VA_ARGS__ \
+	}
+
+static const struct json_field attach_fields[] = {
+	FIELD(device, STRING, .required = true),
+	FIELD(vm, STRING, .required = true),
+	FIELD(path, STRING),
+	FIELD(as, STRING),
+	FIELD(readonly, BOOL),
+	FIELD(queues, U64, .max = VU_MAX_QUEUES),
+	FIELD(cache, STRING),
+	FIELD(owner, STRING),
+	FIELD(dry_run, BOOL),
+};
+const struct json_params do_attach_params = {
+	attach_fields, ARRAY_SIZE(attach_fields), sizeof(struct attach_args)};
+
+static int check_name(const char *what, const char *name, struct err *e)
+{
+	if (name_is_valid(name))
+		return 0;
+	err_set(e, ERR_USAGE, "NAME", "%.64s is no name of %s", name, what);
+	return err_fix(e, "1 to 32 of A-Z a-z 0-9 . _ -, and no dot in front");
+}
+
+static int choose_cache(const char *wanted, struct attachment_spec *spec, struct err *e)
+{
+	if (!wanted)
+		return 0;
+	for (unsigned int i = 0; i < ATTACHMENT_CACHES; i++) {
+		if (strcmp(wanted, attachment_cache_names[i]) != 0)
+			continue;
+		spec->cache = (enum attachment_cache)i;
+		return 0;
+	}
+	err_set(e, ERR_USAGE, "CACHE", "%.64s is no way of caching", wanted);
+	return err_fix(e, "none or writeback");
+}
+
+static int choose_owner(const char *wanted, struct attachment_spec *spec, struct err *e)
+{
+	const char *owner = wanted ? wanted : "root";
+
+	if (!str_copy(spec->owner, sizeof(spec->owner), owner) || !getpwnam(owner))
+		return err_set(e, ERR_NOT_FOUND, "USER", "there is no user %.64s", owner);
+	return 0;
+}
+
+/* The first of disk0, disk1, ... that the VM does not have. */
+static int choose_name(
+	struct registry *r, const char *wanted, struct attachment_spec *spec, struct err *e)
+{
+	const struct attachment *other;
+
+	if (wanted) {
+		if (check_name("an attachment", wanted, e) < 0)
+			return -1;
+		str_copy(spec->name, sizeof(spec->name), wanted);
+		other = registry_by_name(r, spec->vm, wanted);
+		if (!other)
+			return 0;
+		err_set(e, ERR_REFUSED, "NAME-TAKEN", "%s has a %s already", spec->vm, wanted);
+		err_evidence(e, "%s is %s", other->spec.id, other->spec.device);
+		return err_fix(e, "give it another name with --as");
+	}
+	for (unsigned int n = 0; n < NAMES_MAX; n++) {
+		snprintf(spec->name, sizeof(spec->name), "disk%u", n);
+		if (!registry_by_name(r, spec->vm, spec->name))
+			return 0;
+	}
+	return err_set(e, ERR_REFUSED, "NAME-TAKEN", "%s has %d disks", spec->vm, NAMES_MAX);
+}
+
+static int refuse_path(const char *wanted, const struct device *device, struct err *e)
+{
+	char there[sizeof(e->evidence)] = "";
+
+	for (unsigned int i = 0; i < ATTACHMENT_PATHS; i++) {
+		size_t len = strlen(there);
+
+		snprintf(there + len, sizeof(there) - len, "%s%s is for %s", i ? "; " : "",
+			attachment_path_names[i], attach_paths[i]->fits_what);
+	}
+	if (wanted)
+		err_set(e, ERR_REFUSED, "PATH", "there is no path %.64s for %s", wanted,
+			device->id);
+	else
+		err_set(e, ERR_REFUSED, "PATH", "there is no path for %s", device->id);
+	return err_evidence(e, "it is a %s device; %s", device_class_names[device->class], there);
+}
+
+/* The path that is asked for, or the first that is for such a device. */
+static int choose_path(const char *wanted, const struct device *device,
+	struct attachment_spec *spec, struct err *e)
+{
+	if (wanted && strcmp(wanted, "auto") == 0)
+		wanted = NULL;
+	for (unsigned int i = 0; i < ATTACHMENT_PATHS; i++) {
+		if ((wanted && strcmp(wanted, attachment_path_names[i]) != 0) ||
+			!attach_paths[i]->fits(device))
+			continue;
+		spec->path = (enum attachment_path)i;
+		return 0;
+	}
+	return refuse_path(wanted, device, e);
+}
+
+static int check_keeper(const struct daemon *d, struct err *e)
+{
+	return d->supervisor ? 0 : err_set(e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
+}
+
+/* Everything of the request that needs no look at the device. */
+static int attach_read_args(
+	struct daemon *d, const struct attach_args *a, struct attachment_spec *spec, struct err *e)
+{
+	*spec = (struct attachment_spec){.readonly = a->readonly};
+	spec->queues = a->queues ? (unsigned int)a->queues : 1;
+	if (check_name("a VM", a->vm, e) < 0)
+		return -1;
+	str_copy(spec->vm, sizeof(spec->vm), a->vm);
+	if (check_keeper(d, e) < 0)
+		return -1;
+	return choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, spec, e) < 0 ? -1 : 0;
+}
+
+/* --- attach: already so ----------------------------------------------------------------------- */
+
+static struct attachment *find_same(
+	struct registry *r, const struct attachment_spec *spec, const char *as)
+{
+	list_for_each (node, registry_list(r)) {
+		struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (strcmp(a->spec.device, spec->device) == 0 &&
+			strcmp(a->spec.vm, spec->vm) == 0 && (!as || strcmp(a->spec.name, as) == 0))
+			return a;
+	}
+	return NULL;
+}
+
+/* Options that were given must be those that it has; others are whatever it has. */
+static int check_same(const struct attachment *there, const struct attachment_spec *wanted,
+	const struct attach_args *a, struct err *e)
+{
+	const struct attachment_spec *has = &there->spec;
+
+	if (has->readonly == wanted->readonly && (!a->queues || has->queues == wanted->queues) &&
+		(!a->cache || has->cache == wanted->cache) &&
+		(!a->owner || strcmp(has->owner, wanted->owner) == 0))
+		return 0;
+	err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is attached to %s already, but otherwise",
+		has->device, has->vm);
+	err_evidence(e, "%s: %s, %u queues, cache %s, owner %s", has->id,
+		has->readonly ? "read-only" : "read-write", has->queues,
+		attachment_cache_names[has->cache], has->owner);
+	return err_fix(e, "detach %s first", has->id);
+}
+
+/* 1: it was there, and is answered; 0: it is new; -1. */
+static int attach_if_there(struct request *rq, const struct attach_args *args,
+	const struct attachment_spec *spec, struct err *e)
+{
+	struct daemon *d = request_daemon(rq);
+	struct attachment *a = find_same(d->registry, spec, args->as);
+	auto_free char *text = NULL;
+	bool already = true;
+	size_t len = 0;
+
+	if (!a || a->kept != KEPT_ATTACHED)
+		return 0;
+	if (check_same(a, spec, args, e) < 0)
+		return -1;
+	registry_look(d->registry, a);
+	text = result_text(d, a, &already, &len);
+	if (!text)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory for the answer");
+	request_send_document(rq, text, len);
+	return 1;
+}
+
+/* --- attach: doing it ------------------------------------------------------------------------- */
+
+static void attach_ended(void *arg, struct attachment *a, const struct err *e)
+{
+	struct change *x = arg;
+	auto_free char *text = NULL;
+	bool already = false;
+	size_t len = 0;
+
+	if (e) {
+		change_fail(x, e);
+		return;
+	}
+	text = result_text(x->wish.d, a, &already, &len);
+	change_end(x, text, len);
+}
+
+static void put_plan(const struct change *x, struct json_out *o)
+{
+	const struct attach_path *path = attach_paths[x->wish.spec.path];
+
+	json_out_array(o, "plan");
+	json_out_fmt(o, NULL, "path: %s, the one for %s", attachment_path_names[x->wish.spec.path],
+		path->fits_what);
+	path->put_plan(&x->wish, o);
+	for (unsigned int i = 0; i < path->attach->count; i++)
+		json_out_fmt(o, NULL, "stage %u: %s", i + 1, path->attach->stages[i].name);
+	json_out_end(o);
+}
+
+static void attach_tell_plan(struct change *x)
+{
+	auto_json_out struct json_out o;
+	auto_free char *text = NULL;
+	size_t len = 0;
+
+	json_out_init(&o);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "schema", "iovd.plan/1");
+	put_plan(x, &o);
+	json_out_end(&o);
+	text = json_out_finish(&o, &len);
+	change_end(x, text, len);
+}
+
+/* The device is fit: into the registry, and through the stages. */
+static void attach_looked(struct attach_wish *w, const struct err *e)
+{
+	struct change *x = container_of(w, struct change, wish);
+	const struct attach_caller caller = {
+		.done = attach_ended, .progress = change_step, .arg = x};
+	struct registry *r = w->d->registry;
+	struct attachment *a;
+	struct err own = ERR_INIT;
+
+	if (e) {
+		change_fail(x, e);
+		return;
+	}
+	if (x->dry_run) {
+		attach_tell_plan(x);
+		return;
+	}
+	registry_next_id(r, w->spec.id);
+	a = registry_add(r, &w->spec, &own);
+	if (a) {
+		attach_paths[w->spec.path]->take(a, w);
+		if (attach_start(w->d, a, &caller, &own) == 0)
+			return;
+		registry_remove(r, a);
+	}
+	change_fail(x, &own);
+}
+
+/* All is checked but the device itself. The wish goes to the job. */
+static int attach_begin(
+	struct request *rq, const struct attach_wish *wish, bool dry_run, struct err *e)
+{
+	const struct attachment_spec *spec = &wish->spec;
+	char device[PATH_MAX + 16], name[96];
+	const struct job_spec job = {.verb = "attach", .objects = {device, name}};
+	struct change *x = calloc(1, sizeof(*x));
+	struct err own = ERR_INIT;
+
+	if (!x)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to attach");
+	snprintf(device, sizeof(device), "device:%s", spec->device);
+	snprintf(name, sizeof(name), "attachment:%s/%s", spec->vm, spec->name);
+	x->wish = *wish;
+	x->wish.done = attach_looked;
+	x->dry_run = dry_run;
+	snprintf(x->what, sizeof(x->what), "attach %.120s to %s", spec->device, spec->vm);
+	x->job = job_start(wish->d->jobs, rq, &job, e);
+	if (!x->job) {
+		free(x);
+		return -1;
+	}
+	job_progress(x->job, 0, "looking at the device");
+	if (attach_paths[spec->path]->look(&x->wish, &own) < 0)
+		change_fail(x, &own);
+	return 0;
+}
+
+static int attach_ask(struct request *rq, const struct attach_args *a, struct err *e)
+{
+	struct daemon *d = request_daemon(rq);
+	struct attach_wish w = {.d = d, .disk_fd = -1};
+	const struct device *device;
+	int rc;
+
+	if (attach_read_args(d, a, &w.spec, e) < 0)
+		return -1;
+	device = inventory_resolve(d->inventory, a->device, e);
+	if (!device || choose_path(a->path, device, &w.spec, e) < 0)
+		return -1;
+	if (!str_copy(w.spec.device, sizeof(w.spec.device), device->id))
+		return err_set(e, ERR_REFUSED, "PATH", "the name of the device is too long");
+	rc = attach_if_there(rq, a, &w.spec, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	if (choose_name(d->registry, a->as, &w.spec, e) < 0 ||
+		attach_paths[w.spec.path]->choose(device, &w, e) < 0 ||
+		host_use_check(d->inventory, device, e) < 0)
+		return -1;
+	return attach_begin(rq, &w, a->dry_run, e);
+}
+
+void do_attach(struct request *rq, const void *args)
+{
+	const struct attach_args *a = args;
+	struct err e = ERR_INIT;
+
+	if (attach_ask(rq, a, &e) == 0)
+		return;
+	err_wrap(&e, "attach %.100s to %.40s", a->device, a->vm);
+	request_fail(rq, &e);
+}
+
+/* --- detach ----------------------------------------------------------------------------------- */
+
+struct detach_args {
+	const char *attachment;
+};
+
+static const struct json_field detach_fields[] = {
+	{"attachment", JSON_FIELD_STRING, .required = true,
+		.offset = offsetof(struct detach_args, attachment)},
+};
+const struct json_params do_detach_params = {
+	detach_fields, ARRAY_SIZE(detach_fields), sizeof(struct detach_args)};
+
+static void detach_ended(void *arg, struct attachment *a, const struct err *e)
+{
+	struct change *x = arg;
+	auto_free char *text = NULL;
+	size_t len = 0;
+
+	if (e) {
+		change_fail(x, e);
+		return;
+	}
+	text = result_text(x->wish.d, a, NULL, &len);
+	change_end(x, text, len);
+}
+
+static int detach_ask(struct request *rq, const char *name, struct err *e)
+{
+	struct daemon *d = request_daemon(rq);
+	struct attachment *a = registry_find(d->registry, name, e);
+	char device[PATH_MAX + 16];
+	const struct job_spec job = {.verb = "detach", .objects = {device}};
+	struct attach_caller caller = {.done = detach_ended, .progress = change_step};
+	struct change *x;
+
+	if (!a)
+		return -1;
+	if (check_keeper(d, e) < 0)
+		return -1;
+	if (a->kept != KEPT_ATTACHED || a->busy)
+		return err_set(e, ERR_BUSY, "BUSY", "%s is %s", a->spec.id,
+			attachment_state_names[a->state]);
+	x = calloc(1, sizeof(*x));
+	if (!x)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to detach");
+	snprintf(device, sizeof(device), "device:%s", a->spec.device);
+	x->wish = (struct attach_wish){.d = d, .disk_fd = -1};
+	snprintf(x->what, sizeof(x->what), "detach %s", a->spec.id);
+	caller.arg = x;
+	x->job = job_start(d->jobs, rq, &job, e);
+	if (!x->job) {
+		free(x);
+		return -1;
+	}
+	if (detach_start(d, a, &caller, e) < 0)
+		change_fail(x, e); /* which answers */
+	return 0;
+}
+
+void do_detach(struct request *rq, const void *args)
+{
+	const struct detach_args *a = args;
+	struct err e = ERR_INIT;
+
+	if (detach_ask(rq, a->attachment, &e) == 0)
+		return;
+	err_wrap(&e, "detach %.100s", a->attachment);
+	request_fail(rq, &e);
+}
