@@ -97,6 +97,11 @@ bool sysroot_is_live(const struct sysroot *root)
 	return root->live;
 }
 
+const char *sysroot_path(const struct sysroot *root)
+{
+	return root->real;
+}
+
 bool sysfs_dir_init(struct sysfs_dir *d, const struct sysroot *root, const char *fmt, ...)
 {
 	va_list ap;
@@ -264,29 +269,6 @@ bool sysfs_exists(const struct sysfs_dir *d, const char *attr)
 	return fd >= 0;
 }
 
-/* A regular file first, as for reading: a tree may hold a FIFO. */
-int sysfs_write_text(const struct sysfs_dir *d, const char *attr, const char *text)
-{
-	char path[2 * SYSFS_PATH_MAX], again[32];
-	int rc = attr_path(d, attr, path, sizeof(path));
-	auto_close int at = rc < 0 ? rc : in_root_open(d->root, path, O_PATH), fd = -1;
-	ssize_t n;
-
-	if (at < 0)
-		return at;
-	rc = check_regular(at);
-	if (rc < 0)
-		return rc;
-	snprintf(again, sizeof(again), "/proc/self/fd/%d", at);
-	fd = open(again, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = write(fd, text, strlen(text));
-	if (n < 0)
-		return -errno;
-	return (size_t)n == strlen(text) ? 0 : -EIO;
-}
-
 int sysfs_read_inode(const struct sysfs_dir *d, const char *attr, uint64_t *inode)
 {
 	char path[2 * SYSFS_PATH_MAX];
@@ -300,6 +282,19 @@ int sysfs_read_inode(const struct sysfs_dir *d, const char *attr, uint64_t *inod
 		return -errno;
 	*inode = st.st_ino;
 	return 0;
+}
+
+/* A tree may hold a FIFO. */
+int sysfs_open_path(const struct sysfs_dir *d, const char *attr)
+{
+	char path[2 * SYSFS_PATH_MAX];
+	int rc = attr_path(d, attr, path, sizeof(path));
+	auto_close int fd = rc < 0 ? rc : in_root_open(d->root, path, O_PATH);
+
+	if (fd < 0)
+		return fd;
+	rc = check_regular(fd);
+	return rc < 0 ? rc : steal_fd(&fd);
 }
 
 int sysfs_real_path(const struct sysfs_dir *d, char *path, size_t size)

@@ -25,6 +25,9 @@ int sysroot_open(const char *dir, struct sysroot **out, struct err *e);
 void sysroot_close(struct sysroot *root);
 bool sysroot_is_live(const struct sysroot *root);
 
+/* The root's own path, "" for the live host's: what stands in front of "/sys". Of the root. */
+const char *sysroot_path(const struct sysroot *root);
+
 /* A directory below a root, by its name: whether it exists is found out by reading from it. */
 struct sysfs_dir {
 	const struct sysroot *root;
@@ -49,8 +52,14 @@ int sysfs_read_link_name(const struct sysfs_dir *d, const char *attr, char *name
 
 bool sysfs_exists(const struct sysfs_dir *d, const char *attr);
 
-/* Writes `text` in one piece into an attribute that exists. 0 or -errno, the driver's own word. */
+/*
+ * Writes `text` in one piece into an attribute that exists: 0 or -errno, the driver's own word
+ * (lib/sysfs_write.c). It changes the host, and blocks for as long as a driver likes: for hands.
+ */
 int sysfs_write_text(const struct sysfs_dir *d, const char *attr, const char *text);
+
+/* An O_PATH descriptor of the regular file that `attr` is, or -errno. */
+int sysfs_open_path(const struct sysfs_dir *d, const char *attr);
 
 /*
  * A number that the thing behind `attr` has as long as it exists, and that the next one of the same

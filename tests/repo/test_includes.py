@@ -24,7 +24,7 @@ ROOMS = (
 MAY_INCLUDE = {
     "base": (),
     "host": ("base",),
-    "iommu": ("base", "lib/sysfs.h", "lib/pci.h"),
+    "iommu": ("base", "lib/kmod.h", "lib/sysfs.h", "lib/pci.h"),
     "backends": ("base", "lib/iommu/iommu.h"),
     "migrate": ("base", "lib/journal.h", "lib/backends/backend.h", "lib/backends/inflight.h"),
     "proto": ("base",),
