@@ -75,11 +75,12 @@ enum keeper_msg_type {
 enum worker_tell {
 	WORKER_TELL_RESIZE = 1, /* the disk's size may have changed: look, tell the VMM */
 	WORKER_TELL_DEBUG,      /* debug output on (1) or off (0) */
+	WORKER_TELL_GATE,       /* session_gate_word(): what the gate is to be */
 };
 
 /* From a worker to the daemon: wake-ups only; the facts are in the session page. */
 enum worker_note {
-	WORKER_NOTE_STATE = 1, /* the session page's connected/started/failed facts changed */
+	WORKER_NOTE_STATE = 1, /* the session page's facts that have an owner changed */
 };
 
 struct keeper_msg {

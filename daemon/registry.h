@@ -9,6 +9,7 @@
 
 #include "daemon/keeper_api.h"
 #include "lib/backends/session_page.h"
+#include "lib/backends/vu_wire.h"
 #include "lib/list.h"
 #include "lib/store.h"
 #include "proto/json.h"

@@ -42,6 +42,7 @@ struct worker {
 	struct watch *old_ring_watch, *patience;
 	int signals;
 	bool refresh_due;
+	uint64_t gate_due; /* the daemon's last word about the gate, until it is heard */
 };
 
 /* --- what the session tells ------------------------------------------------------------------ */
@@ -78,6 +79,10 @@ static bool work(void *arg)
 		w->refresh_due = false;
 		vu_session_refresh(w->session);
 	}
+	if (w->gate_due) {
+		vu_session_set_gate(w->session, w->gate_due);
+		w->gate_due = 0;
+	}
 	return vu_session_work(w->session);
 }
 
@@ -104,6 +109,8 @@ static void daemon_told(void *arg, uint32_t code, uint64_t value)
 		w->refresh_due = true;
 	else if (code == WORKER_TELL_DEBUG)
 		log_set_debug(value ? "all" : "");
+	else if (code == WORKER_TELL_GATE)
+		w->gate_due = MAX(w->gate_due, value);
 }
 
 static void signalled(void *arg, unsigned int events)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "lib/backends/session_page.h"
 #include "lib/backends/virtq.h"
 #include "lib/err.h"
 
@@ -38,6 +39,12 @@ struct backend_host {
 	/* The device wrote what it had to (status included); `failed` only counts. */
 	void (*done)(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
 		bool failed);
+	/*
+	 * For people: what the host has to do for a request, said before it is asked to. Done ends
+	 * it. Sectors of 512 bytes.
+	 */
+	void (*begun)(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
+		enum session_request_what what, uint64_t sector, uint64_t sectors);
 };
 
 struct backend_ops {

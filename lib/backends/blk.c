@@ -414,6 +414,23 @@ static void find_status(struct blk_req *req)
 	}
 }
 
+/* To the host with it. */
+static void start(struct blk *blk, struct blk_req *req)
+{
+	static const enum session_request_what what[] = {
+		[BLK_OP_READ] = SESSION_READ,
+		[BLK_OP_WRITE] = SESSION_WRITE,
+		[BLK_OP_FLUSH] = SESSION_FLUSH,
+		[BLK_OP_DISCARD] = SESSION_DISCARD,
+		[BLK_OP_ZERO] = SESSION_ZERO,
+	};
+	struct backend_host *host = blk->backend.host;
+
+	host->begun(host, req->ring, req->chain, what[req->io.op], req->io.offset / SECTOR,
+		req->io.len / SECTOR);
+	blk->engine->ops->start(blk->engine, &req->io);
+}
+
 static void blk_submit(struct backend *b, unsigned int ring, struct virtq_chain *chain)
 {
 	struct blk *blk = blk_of(b);
@@ -430,7 +447,7 @@ static void blk_submit(struct backend *b, unsigned int ring, struct virtq_chain 
 	else
 		status = judge(blk, req);
 	if (status == STATUS_PENDING)
-		blk->engine->ops->start(blk->engine, &req->io);
+		start(blk, req);
 	else
 		answer(blk, req, status);
 }

@@ -19,6 +19,10 @@
  *	ring         facts of a stopped ring are plain; started = 1 is stored when everything that a
  *	             successor needs to run it is in the page and the vault; on stopping, base is
  *	             stored before started = 0.
+ *	gate         word, when it was heard; settled = word, when it has come true. A new word
+ *	             makes the old settled mean nothing, so nothing has to be cleared.
+ *	requests     the facts, then state. Of the worker that wrote them; its successor clears
+ *	             them when the dead one's I/O is over, and until then they say what is not.
  *	counters     plain stores; a kill may lose the count of one batch. Nothing depends on them.
  *
  * A descriptor in the vault that the page does not count (killed between the two) is dropped by the
@@ -27,6 +31,7 @@
 #include "lib/backends/session_page_layout.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -105,16 +110,22 @@ static void copy_reason(char *dst, const char *src, size_t size)
 	dst[size - 1] = '\0';
 }
 
-int session_page_status(int fd, struct session_status *status, struct err *e)
+static int page_read(int fd, struct session_page *page, struct err *e)
 {
-	struct session_page page;
-	ssize_t n = pread(fd, &page, sizeof(page), 0);
+	ssize_t n = pread(fd, page, sizeof(*page), 0);
 
 	if (n < 0)
 		return err_sys(e, errno, "read the session page");
-	if ((size_t)n != sizeof(page))
+	if ((size_t)n != sizeof(*page))
 		return err_set(e, ERR_FAILED, "SESSION-PAGE", "the session page ends early");
-	if (page_check(&page, e) < 0)
+	return page_check(page, e);
+}
+
+int session_page_status(int fd, struct session_status *status, struct err *e)
+{
+	struct session_page page;
+
+	if (page_read(fd, &page, e) < 0)
 		return -1;
 	*status = (struct session_status){
 		.generation = page.generation,
@@ -126,7 +137,52 @@ int session_page_status(int fd, struct session_status *status, struct err *e)
 		.replayed = page.replayed,
 		.errors = page.errors,
 		.vmm_sessions = page.vmm_sessions,
+		.gate_word = page.gate.word,
+		.settled =
+			(page.gate.word & SESSION_GATE_SHUT) && page.gate.settled == page.gate.word,
 	};
 	copy_reason(status->reason, page.reason, sizeof(status->reason));
 	return 0;
+}
+
+const char *const session_request_names[] = {
+	[SESSION_READ] = "read",
+	[SESSION_WRITE] = "write",
+	[SESSION_FLUSH] = "flush",
+	[SESSION_DISCARD] = "discard",
+	[SESSION_ZERO] = "write zeroes",
+};
+static_assert(ARRAY_SIZE(session_request_names) == SESSION_REQUEST_WHATS, "a name for each");
+
+static int by_age(const void *a, const void *b)
+{
+	const struct session_request *x = a, *y = b;
+
+	return x->age_ms != y->age_ms ? (x->age_ms > y->age_ms ? -1 : 1)
+				      : (x->sector > y->sector) - (x->sector < y->sector);
+}
+
+int session_page_requests(int fd, struct session_request *out, struct err *e)
+{
+	struct session_page page;
+	uint64_t now = now_ms();
+	int count = 0;
+
+	if (page_read(fd, &page, e) < 0)
+		return -1;
+	for (unsigned int i = 0; i < SESSION_REQUESTS_MAX; i++) {
+		const struct page_request *r = &page.requests[i];
+
+		if (r->state == 0 || r->what >= SESSION_REQUEST_WHATS)
+			continue;
+		out[count++] = (struct session_request){
+			.what = (enum session_request_what)r->what,
+			.age_ms = now > r->since_ms ? now - r->since_ms : 0,
+			.sector = r->sector,
+			.sectors = r->sectors,
+			.ring = MIN(r->ring, VU_MAX_QUEUES - 1u),
+		};
+	}
+	qsort(out, (size_t)count, sizeof(out[0]), by_age);
+	return count;
 }

@@ -10,11 +10,25 @@
  */
 #pragma once
 
-#include "lib/backends/guest_mem.h"
-#include "lib/backends/vu_wire.h"
 #include "lib/err.h"
 
 #define SESSION_PAGE_SIZE 65536u
+
+/*
+ * The gate's word, by which the daemon says what it wants of a worker: a number that only grows, so
+ * that an old word is told from a new one, and flags. The page says which word has been heard.
+ */
+#define SESSION_GATE_SHUT 0x1u /* no new request is taken from any ring; those taken drain */
+
+static inline uint64_t session_gate_word(uint64_t serial, unsigned int flags)
+{
+	return serial << 8 | flags;
+}
+
+static inline uint64_t session_gate_serial(uint64_t word)
+{
+	return word >> 8;
+}
 
 struct session_page; /* the layout: session_page_layout.h, for the worker's side only */
 
@@ -32,8 +46,38 @@ struct session_status {
 	uint64_t replayed;           /* requests submitted again after a worker's death */
 	uint64_t errors;             /* requests completed with an error status */
 	uint64_t vmm_sessions;       /* connections accepted so far */
+	uint64_t gate_word;          /* the last that was heard; 0: none */
+	bool settled;                /* that word shuts the gate, and nothing is with the host */
 	char reason[128];            /* terminated, printable */
 };
 
 /* Reads and bounds a status by pread(); a page of another magic, version or size is an error. */
 int session_page_status(int fd, struct session_status *status, struct err *e);
+
+/* More than a worker ever has with the host: its ring is smaller. */
+#define SESSION_REQUESTS_MAX 256u
+
+enum session_request_what {
+	SESSION_READ,
+	SESSION_WRITE,
+	SESSION_FLUSH,
+	SESSION_DISCARD,
+	SESSION_ZERO,
+	SESSION_REQUEST_WHATS
+};
+
+extern const char *const session_request_names[SESSION_REQUEST_WHATS];
+
+/* A request that the host has not done yet. */
+struct session_request {
+	enum session_request_what what;
+	uint64_t age_ms;
+	uint64_t sector, sectors; /* of 512 bytes */
+	unsigned int ring;
+};
+
+/*
+ * What is with the host, oldest first: how many there are in `out`, which has room for all
+ * (SESSION_REQUESTS_MAX), or -1. Read while the worker goes on: a line may be of the next moment.
+ */
+int session_page_requests(int fd, struct session_request *out, struct err *e);

@@ -5,7 +5,9 @@
  */
 #pragma once
 
+#include "lib/backends/guest_mem.h"
 #include "lib/backends/session_page.h"
+#include "lib/backends/vu_wire.h"
 
 #define SESSION_PAGE_MAGIC   0x6567617073766f69ull /* "iovspage" */
 #define SESSION_PAGE_VERSION 1u
@@ -62,6 +64,21 @@ struct page_log {
 	uint8_t valid; /* set last */
 };
 
+/* What the daemon wants, as far as the worker has heard it, and what came of it (vu_gate.c). */
+struct page_gate {
+	uint64_t word; /* session_gate_word(), as told; 0: nothing was told yet, the gate is open */
+	uint64_t settled; /* == word: the gate is shut, and the host has nothing of ours any more */
+};
+
+/* What the host has to do for one request, for people who ask why it takes so long. */
+struct page_request {
+	uint64_t since_ms; /* handed to the host: CLOCK_MONOTONIC_COARSE */
+	uint64_t sector, sectors;
+	uint16_t ring;
+	uint8_t what;  /* enum session_request_what */
+	uint8_t state; /* 0: free; stored last: SESSION_REQUEST_... */
+};
+
 struct session_page {
 	uint64_t magic;
 	uint32_t version, size;
@@ -87,6 +104,10 @@ struct session_page {
 	struct page_ring rings[VU_MAX_QUEUES];
 
 	uint8_t device[64]; /* the device's own: what must survive its worker */
+
+	/* From here on zero in the page of an older worker. */
+	struct page_gate gate;
+	struct page_request requests[SESSION_REQUESTS_MAX];
 };
 
 static_assert(sizeof(struct session_page) <= SESSION_PAGE_SIZE, "the session page holds it all");

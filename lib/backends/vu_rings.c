@@ -6,7 +6,7 @@
  * KICK starts it, with what NUM, ADDR and BASE said before; GET_VRING_BASE stops it, after what is
  * in flight has ended. Requests are fetched while it is started, enabled, and its gate is open. A
  * shut gate lets replays through: they are the rest of what was in flight when a worker died, and a
- * drain that left them out would lose them.
+ * drain that left them out would lose them. The session has a gate of its own (vu_gate.c).
  *
  * One round (vu_rings_work): fetch from each ring what there is, up to a batch; hand the batch to
  * the kernel at once; publish per ring what has completed since, with at most one call to the
@@ -268,11 +268,17 @@ enum vu_act vu_ring_set_base(struct vu_session *s, struct err *e)
 	return VU_DONE;
 }
 
+/*
+ * What has to end before the ring may stop. Replays that a settled gate keeps back are with nobody:
+ * they stay marked in the region, and wait there.
+ */
 static unsigned int busy(const struct vu_ring *r)
 {
 	if (!r->q)
 		return 0;
-	return virtq_broken(r->q) ? r->in_flight : virtq_in_flight(r->q);
+	if (virtq_broken(r->q))
+		return r->in_flight;
+	return vu_gate_is_settled(r->s) ? r->in_flight + r->staged : virtq_in_flight(r->q);
 }
 
 unsigned int vu_rings_busy(const struct vu_session *s)
@@ -461,6 +467,7 @@ void vu_rings_done(
 	r->in_flight--;
 	s->in_flight--;
 	s->page->requests_completed++;
+	vu_note_end(s, chain);
 	s->page->errors += failed;
 	if (s->ending)
 		return;
@@ -473,9 +480,9 @@ static bool may_fetch(const struct vu_ring *r)
 {
 	if (!r->q || r->s->ending || virtq_broken(r->q))
 		return false;
-	if (virtq_in_flight(r->q) > r->in_flight + r->staged)
-		return true; /* replays wait */
-	return facts(r)->enabled && !r->gate && !r->s->finishing;
+	if (virtq_in_flight(r->q) > r->in_flight + r->staged) /* replays wait */
+		return !vu_gate_is_settled(r->s);
+	return facts(r)->enabled && !r->gate && !vu_gate_is_shut(r->s) && !r->s->finishing;
 }
 
 static unsigned int fetch(struct vu_ring *r)

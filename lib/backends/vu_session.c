@@ -283,6 +283,7 @@ static void look_for_ends(struct vu_session *s)
 	note_failure(s);
 	if (s->ending && !s->in_flight && !s->send_pending && !s->consume_pending)
 		finish_ending(s);
+	vu_gate_look(s);
 	if (s->finishing && !vu_rings_busy(s) && s->finished) {
 		void (*finished)(void *) = s->finished;
 
@@ -364,6 +365,7 @@ int vu_session_new(struct vu_session **out, const struct vu_session_config *cfg,
 	s->backend = cfg->backend;
 	s->backend->host = &s->host;
 	s->host.done = vu_rings_done;
+	s->host.begun = vu_note_begin;
 	s->ring_count = s->backend->ops->queues(s->backend);
 	assert(s->ring_count <= VU_MAX_QUEUES);
 	for (unsigned int i = 0; i < s->ring_count; i++) {
@@ -417,6 +419,7 @@ int vu_session_start(struct vu_session *s, bool ring_seen, struct err *e)
 	if (!s->uring_watch || watch_listener(s, e) < 0)
 		return -1;
 	s->started = true;
+	vu_notes_clear(s); /* the predecessor's are over */
 	if (vault_fd(s->vault, VAULT_CONN) >= 0)
 		resume(s, ring_seen);
 	else if (s->page->connected)

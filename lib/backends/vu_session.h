@@ -66,6 +66,12 @@ bool vu_session_in_kernel(struct vu_session *s);
 void vu_session_refresh(struct vu_session *s);
 
 /*
+ * The daemon's word about the gate (session_page.h); an old one is not obeyed. Also before
+ * vu_session_start().
+ */
+void vu_session_set_gate(struct vu_session *s, uint64_t word);
+
+/*
  * Takes no more requests and calls `done` when none is in flight (at once, if so). The connection
  * stays open; for the end of a worker that runs alone.
  */

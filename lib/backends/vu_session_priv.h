@@ -77,6 +77,9 @@ struct vu_session {
 	void (*finished)(void *arg);
 	void *finished_arg;
 	uint32_t in_flight; /* with the device, all rings */
+
+	uint16_t note_free[SESSION_REQUESTS_MAX]; /* a stack of places in page->requests, from 1 */
+	unsigned int notes_free;
 };
 
 /* vu_session.c */
@@ -128,6 +131,18 @@ int vu_memory_restore(struct vu_session *s, struct err *e);
 /* Unmaps and drops memory, log and in-flight region. */
 void vu_memory_drop(struct vu_session *s);
 void vu_inflight_drop(struct vu_session *s);
+
+/* vu_gate.c */
+bool vu_gate_is_shut(const struct vu_session *s);
+/* Shut, and all has drained: nothing is fetched, replays neither. */
+bool vu_gate_is_settled(const struct vu_session *s);
+/* After each round: has it settled? */
+void vu_gate_look(struct vu_session *s);
+/* Requests that are with the host, in the page; clear: none is. */
+void vu_notes_clear(struct vu_session *s);
+void vu_note_begin(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
+	enum session_request_what what, uint64_t sector, uint64_t sectors);
+void vu_note_end(struct vu_session *s, struct virtq_chain *chain);
 
 /* vu_rings.c */
 void vu_ring_stop(struct vu_ring *r); /* nothing may be in flight */

@@ -137,6 +137,8 @@ static void hear(struct rig *r, const struct keeper_msg *msg, int fd)
 		return;
 	case KEEPER_MSG_READY:
 		r->ready = true;
+		if (r->page->gate.word != r->gate)
+			rig_tell_gate(r, r->gate);
 		return;
 	case KEEPER_MSG_NOTE:
 		return;
@@ -322,6 +324,27 @@ void rig_connect(struct rig *r)
 	r->vmm = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(connect(r->vmm, (struct sockaddr *)&r->door, r->door_len), 0);
 	rig_until(r, is_connected, r);
+}
+
+void rig_tell_gate(struct rig *r, uint64_t word)
+{
+	r->gate = word;
+	give(r,
+		(struct keeper_msg){
+			.type = KEEPER_MSG_TELL, .code = WORKER_TELL_GATE, .value = word},
+		-1);
+}
+
+static bool is_settled(void *arg)
+{
+	struct rig *r = arg;
+
+	return __atomic_load_n(&r->page->gate.settled, __ATOMIC_ACQUIRE) == r->gate;
+}
+
+void rig_until_settled(struct rig *r)
+{
+	rig_until(r, is_settled, r);
 }
 
 unsigned int rig_worker_fds(const struct rig *r)

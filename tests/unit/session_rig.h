@@ -45,6 +45,7 @@ struct rig {
 
 	unsigned int kill_at, kill_again_at;
 	unsigned int deaths;
+	uint64_t gate; /* what the daemon wants: told to a worker that does not know it yet */
 };
 
 void rig_open(struct rig *r, struct rig_options opt);
@@ -66,6 +67,10 @@ void rig_until_quiet(struct rig *r);
 /* Until the worker has closed the connection; then a new one can be made. */
 void rig_until_closed(struct rig *r);
 void rig_connect(struct rig *r);
+
+/* The daemon's word about the gate, and waiting until it is settled. */
+void rig_tell_gate(struct rig *r, uint64_t word);
+void rig_until_settled(struct rig *r);
 
 /* Descriptors that the worker has open. */
 unsigned int rig_worker_fds(const struct rig *r);

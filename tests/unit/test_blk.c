@@ -59,6 +59,8 @@ struct rig {
 	struct virtio_blk_outhdr header;
 	uint8_t data[4096], status;
 	unsigned int done, failed;
+	enum session_request_what begun;
+	uint64_t begun_sector, begun_sectors;
 };
 
 static void rig_done(
@@ -70,6 +72,18 @@ static void rig_done(
 	ck_assert_ptr_eq(chain, &r->chain);
 	r->done++;
 	r->failed += failed;
+}
+
+static void rig_begun(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
+	enum session_request_what what, uint64_t sector, uint64_t sectors)
+{
+	struct rig *r = container_of(host, struct rig, host);
+
+	ck_assert_uint_eq(ring, 0);
+	ck_assert_ptr_eq(chain, &r->chain);
+	r->begun = what;
+	r->begun_sector = sector;
+	r->begun_sectors = sectors;
 }
 
 static uint64_t bit(unsigned int n)
@@ -94,6 +108,7 @@ static void rig_make(struct rig *r, bool read_only)
 	ck_assert_ptr_nonnull(r->b);
 	r->b->host = &r->host;
 	r->host.done = rig_done;
+	r->host.begun = rig_begun;
 	ck_assert_int_eq(r->b->ops->restore(r->b, r->saved, &e), 0);
 	r->b->ops->set_features(r->b, r->b->ops->features(r->b));
 }
@@ -184,6 +199,9 @@ START_TEST(reads_and_writes)
 	build(&r, VIRTIO_BLK_T_OUT, SECTORS - 2, 1024, false);
 	submit(&r);
 	ck_assert_int_eq(r.engine.io->op, BLK_OP_WRITE);
+	ck_assert_int_eq(r.begun, SESSION_WRITE);
+	ck_assert_uint_eq(r.begun_sector, SECTORS - 2);
+	ck_assert_uint_eq(r.begun_sectors, 2);
 	ck_assert(!r.engine.io->durable);
 	ck_assert_uint_eq(carry_out(&r, ENOSPC), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(r.done, 2);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The gate of a whole session: shut on the daemon's word, so that what is in flight drains and
+ * nothing follows it (quiesce), until another word opens it.
+ *
+ * Theory of operation. The daemon's wish reaches a worker as one word (session_page.h): a number
+ * that only grows, and whether to shut. The worker stores it in its page before it obeys, and obeys
+ * what is in the page: so its successor does as well, from its first round on, and whatever the
+ * daemon does meanwhile. When nothing is in flight any more behind a shut gate, that is stored too.
+ *
+ *	page		what goes on				killed here, the successor ...
+ *	----		------------				------------------------------
+ *	word w		before a word is heard			goes on as before; the daemon sees
+ *							that w + 1 is not in the page, and tells it
+ *	word w+1, shut	nothing new is fetched; replays are,	drains what the dead one's ring has,
+ *			they are the rest of what drains	replays what is marked, drains that
+ *	settled w+1	the host has nothing of ours		fetches nothing at all
+ *	word w+2, open	as always; what the guest made		fetches
+ *			available meanwhile is found by the
+ *			round that follows, kick or not
+ *
+ * The daemon counts on "settled" only together with the very word that it told: what an earlier
+ * word led to says nothing about this one. An older word than the page's is not obeyed: after an
+ * upgrade of the keeper two daemons' words may arrive out of order.
+ *
+ * Settled is settled: replays that a VMM brings along later, in a region of its own (it reconnected
+ * meanwhile), stay where they are too until the gate opens.
+ *
+ * Shutting the gate does not ask the guest for anything and does not read its kicks: they only say
+ * that it is worth looking, and opening the gate looks.
+ */
+#include <time.h>
+
+#include "lib/backends/vu_session_priv.h"
+
+bool vu_gate_is_shut(const struct vu_session *s)
+{
+	return s->page->gate.word & SESSION_GATE_SHUT;
+}
+
+bool vu_gate_is_settled(const struct vu_session *s)
+{
+	return vu_gate_is_shut(s) && s->page->gate.settled == s->page->gate.word;
+}
+
+void vu_session_set_gate(struct vu_session *s, uint64_t word)
+{
+	if (word <= s->page->gate.word)
+		return;
+	page_commit(s->page->gate.word, word);
+	vu_point("gate-heard");
+	vu_changed(s);
+}
+
+void vu_gate_look(struct vu_session *s)
+{
+	if (!vu_gate_is_shut(s) || vu_gate_is_settled(s) || s->in_flight || vu_rings_busy(s))
+		return;
+	page_commit(s->page->gate.settled, s->page->gate.word);
+	vu_point("gate-settled");
+	vu_changed(s);
+}
+
+/* --- what is with the host ------------------------------------------------------------------- */
+
+/* A tick old at most, and a fraction of the price: once for each request. */
+static uint64_t about_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void vu_notes_clear(struct vu_session *s)
+{
+	for (s->notes_free = 0; s->notes_free < SESSION_REQUESTS_MAX; s->notes_free++) {
+		s->page->requests[s->notes_free].state = 0;
+		s->note_free[s->notes_free] = (uint16_t)(SESSION_REQUESTS_MAX - s->notes_free);
+	}
+}
+
+void vu_note_begin(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
+	enum session_request_what what, uint64_t sector, uint64_t sectors)
+{
+	struct vu_session *s = container_of(host, struct vu_session, host);
+	struct page_request *r;
+
+	if (!s->notes_free) /* a device that holds more than a disk's ring does */
+		return;
+	chain->note = s->note_free[--s->notes_free];
+	r = &s->page->requests[chain->note - 1];
+	r->since_ms = about_now_ms();
+	r->sector = sector;
+	r->sectors = sectors;
+	r->ring = (uint16_t)ring;
+	r->what = (uint8_t)what;
+	page_commit(r->state, 1);
+}
+
+void vu_note_end(struct vu_session *s, struct virtq_chain *chain)
+{
+	if (!chain->note)
+		return;
+	page_commit(s->page->requests[chain->note - 1].state, 0);
+	s->note_free[s->notes_free++] = chain->note;
+	chain->note = 0;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The gate of a session: what is in flight drains, nothing follows, nothing that the guest asks for
+ * meanwhile is lost; and all of that with the worker killed at every point of the way.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "lib/backends/inflight_priv.h"
+#include "tests/unit/unit.h"
+#include "tests/unit/vmm.h"
+
+#define SHUT(n) session_gate_word(n, SESSION_GATE_SHUT)
+#define OPEN(n) session_gate_word(n, 0)
+
+static void connect_ring(struct vmm *v)
+{
+	vmm_greet(v);
+	vmm_get_inflight(v);
+	vmm_set_inflight(v);
+	vmm_share_memory(v, VU_ADD_MEM_REG);
+	vmm_start_ring(v, 0);
+}
+
+/* Two answers: the worker has looked at its rings since whatever we did before. */
+static void worker_looks(struct vmm *v)
+{
+	vmm_u64_of(v, VU_GET_STATUS);
+	vmm_u64_of(v, VU_GET_STATUS);
+}
+
+static void ask_some(struct vmm *v, unsigned int first, unsigned int count)
+{
+	for (unsigned int n = first; n < first + count; n++)
+		vmm_ask(v, 1, false, n);
+	vmm_kick(v);
+}
+
+static unsigned int take_what_is_done(struct vmm *v)
+{
+	unsigned int count = 0;
+	uint16_t id;
+	uint32_t len;
+
+	while (driver_take(&v->driver, &id, &len))
+		count++;
+	return count;
+}
+
+static void look_nothing_comes(struct vmm *v)
+{
+	worker_looks(v);
+	ck_assert_uint_eq(take_what_is_done(v), 0);
+	ck_assert_uint_eq(v->rig.page->in_flight, 0);
+}
+
+/* Requests are made just before, and while, the gate is shut; all are done, each once. */
+static void shut_and_open(struct vmm *v)
+{
+	unsigned int done;
+
+	connect_ring(v);
+	ask_some(v, 0, 2);
+	rig_tell_gate(&v->rig, SHUT(1));
+	rig_until_settled(&v->rig);
+	done = take_what_is_done(v);
+	ask_some(v, 2, 3); /* the ring is full */
+	look_nothing_comes(v);
+	rig_tell_gate(&v->rig, OPEN(2));
+	vmm_await(v, 5 - done);
+	vmm_check_status(v, 0, 5);
+	vmm_use_disk(v, 0x30);
+	rig_until_quiet(&v->rig);
+}
+
+START_TEST(nothing_passes_a_shut_gate)
+{
+	struct vmm v;
+
+	vmm_open(&v, (struct rig_options){0});
+	shut_and_open(&v);
+	ck_assert_uint_eq(v.rig.deaths, 0);
+	ck_assert_uint_eq(v.rig.page->requests_completed, 5 + 8);
+	vmm_close(&v);
+}
+END_TEST
+
+START_TEST(killed_at_every_point)
+{
+	struct rig_options opt = {.kill_at = 1};
+	unsigned int deaths;
+
+	do {
+		struct vmm v;
+
+		vmm_open(&v, opt);
+		shut_and_open(&v);
+		deaths = v.rig.deaths;
+		vmm_close(&v);
+		opt.kill_at++;
+	} while (deaths);
+	ck_assert_uint_gt(opt.kill_at, 100);
+	printf("killed at %u points\n", opt.kill_at - 2);
+}
+END_TEST
+
+START_TEST(a_successor_is_as_shut)
+{
+	struct vmm v;
+
+	vmm_open(&v, (struct rig_options){0});
+	connect_ring(&v);
+	rig_tell_gate(&v.rig, SHUT(7));
+	rig_until_settled(&v.rig);
+	ask_some(&v, 0, 4);
+	for (unsigned int n = 0; n < 3; n++) {
+		kill(v.rig.worker, SIGKILL);
+		look_nothing_comes(&v);
+	}
+	rig_tell_gate(&v.rig, OPEN(8));
+	vmm_await(&v, 4);
+	ck_assert_uint_eq(v.rig.deaths, 3);
+	vmm_close(&v);
+}
+END_TEST
+
+/* What was overtaken by a newer word means nothing any more. */
+START_TEST(an_old_word_is_not_obeyed)
+{
+	struct vmm v;
+
+	vmm_open(&v, (struct rig_options){0});
+	connect_ring(&v);
+	rig_tell_gate(&v.rig, SHUT(5));
+	rig_until_settled(&v.rig);
+	rig_tell_gate(&v.rig, OPEN(4));
+	ask_some(&v, 0, 1);
+	look_nothing_comes(&v);
+	rig_tell_gate(&v.rig, OPEN(5));
+	look_nothing_comes(&v);
+	rig_tell_gate(&v.rig, OPEN(6));
+	vmm_await(&v, 1);
+	vmm_close(&v);
+}
+END_TEST
+
+/* The VMM may stop and start its rings, and leave, as if there were no gate. */
+START_TEST(the_vmm_is_served_behind_it)
+{
+	struct vmm v;
+	uint32_t base;
+
+	vmm_open(&v, (struct rig_options){0});
+	rig_tell_gate(&v.rig, SHUT(1));
+	rig_until_settled(&v.rig);
+	connect_ring(&v);
+	ask_some(&v, 0, 2);
+	base = vmm_get_base(&v);
+	ck_assert_uint_eq(base, 0);
+	vmm_set_inflight(&v);
+	vmm_start_ring(&v, base);
+	look_nothing_comes(&v);
+	rig_connect(&v.rig);
+	vmm_greet(&v);
+	vmm_set_inflight(&v);
+	vmm_share_memory(&v, VU_ADD_MEM_REG);
+	vmm_start_ring(&v, base);
+	look_nothing_comes(&v);
+	rig_tell_gate(&v.rig, OPEN(2));
+	vmm_await(&v, 2);
+	vmm_check_status(&v, 0, 2);
+	vmm_close(&v);
+}
+END_TEST
+
+/* As a worker that died would have left it. */
+static void mark_first_in_flight(struct vmm *v)
+{
+	struct inflight_split *region = mmap(NULL, v->inflight_desc.mmap_size,
+		PROT_READ | PROT_WRITE, MAP_SHARED, v->inflight, 0);
+
+	ck_assert_ptr_ne(region, MAP_FAILED);
+	ck_assert_uint_eq(region->version, 1);
+	region->entries[v->driver.avail->ring[0]].inflight = 1;
+	munmap(region, v->inflight_desc.mmap_size);
+}
+
+/* A VMM that comes with requests in flight of its own: they wait as well, and hold up nothing. */
+START_TEST(replays_wait_behind_a_settled_gate)
+{
+	struct vmm v;
+	uint32_t base;
+
+	vmm_open(&v, (struct rig_options){0});
+	connect_ring(&v);
+	base = vmm_get_base(&v);
+	vmm_ask(&v, 1, false, 0);
+	mark_first_in_flight(&v);
+	rig_tell_gate(&v.rig, SHUT(1));
+	rig_until_settled(&v.rig);
+	vmm_set_inflight(&v);
+	vmm_start_ring(&v, base);
+	look_nothing_comes(&v);
+	base = vmm_get_base(&v);
+	ck_assert_uint_eq(base, 1);
+	vmm_set_inflight(&v);
+	vmm_start_ring(&v, base);
+	look_nothing_comes(&v);
+	rig_tell_gate(&v.rig, OPEN(2));
+	vmm_await(&v, 1);
+	ck_assert_uint_eq(v.rig.page->replayed, 1);
+	vmm_close(&v);
+}
+END_TEST
+
+UNIT_MAIN(nothing_passes_a_shut_gate, killed_at_every_point, a_successor_is_as_shut,
+	an_old_word_is_not_obeyed, the_vmm_is_served_behind_it, replays_wait_behind_a_settled_gate)
