@@ -11,6 +11,56 @@ import os
 import sys
 
 
+def config(port=None, acs=None, several=False, buses=None, phantoms=None, size=4096):
+    """Configuration space: `port`: type of the PCI Express capability, None without one; `acs`: its
+    capability and control registers; `buses`: secondary and subordinate of a bridge."""
+    data = bytearray(size)
+
+    def put(at, width, value):
+        data[at:at + width] = value.to_bytes(width, "little")
+    put(0, 4, 0x15218086)
+    put(0x0e, 1, (1 if buses else 0) | (0x80 if several else 0))
+    if buses:
+        put(0x19, 1, buses[0])
+        put(0x1a, 1, buses[1])
+    put(0x06, 2, 0x10)
+    put(0x34, 1, 0x40)
+    if size > 64:
+        put(0x40, 2, 0x5001)  # power management, then
+        put(0x50, 2, 0x0010 if port is not None else 0x0005)  # PCI Express, or MSI
+        if port is not None:
+            put(0x52, 2, port << 4 | 2)
+        if phantoms:
+            put(0x54, 4, phantoms << 3)
+            put(0x58, 2, 1 << 9)
+    if size > 256 and port is not None:
+        put(0x100, 4, 0x00010001 | (0x148 << 20 if acs else 0))  # error reporting, then
+        if acs:
+            put(0x148, 4, 0x0001000d)  # ACS
+            put(0x14c, 2, acs[0])
+            put(0x14e, 2, acs[1])
+    return bytes(data)
+
+
+def iort(base, rows, segment=0):
+    """ACPI's table: one SMMUv3 at `base`, and a root complex whose IDs go there by `rows` of first
+    ID, how many, first StreamID."""
+    smmu = bytes([4]) + (68).to_bytes(2, "little") + bytes(13) + base.to_bytes(8, "little") + bytes(44)
+    complex_ = bytearray(bytes([2]) + (36 + 20 * len(rows)).to_bytes(2, "little") + bytes(33))
+    complex_[8:16] = len(rows).to_bytes(4, "little") + (36).to_bytes(4, "little")
+    complex_[28:32] = segment.to_bytes(4, "little")
+    for first, count, output in rows:
+        for word in (first, count - 1, output, 48, 0):
+            complex_ += word.to_bytes(4, "little")
+    table = bytearray(b"IORT" + bytes(44)) + smmu + complex_
+    table[4:8] = len(table).to_bytes(4, "little")
+    table[36:44] = (2).to_bytes(4, "little") + (48).to_bytes(4, "little")
+    return bytes(table)
+
+
+ISOLATED = (0x1d, 0x1d)  # ACS has what the kernel asks for, and it is on
+
+
 class Tree:
     def __init__(self, root):
         self.root = root
@@ -51,7 +101,7 @@ class Tree:
         os.symlink("/".join(words), f"{self.root}/{path}")
 
     def pci(self, addr, vendor=0x8086, device=0x1521, cls=0x020000, under=None, driver=None,
-            group=None, pf=None, numa=-1, vfs=None, reset="flr bus"):
+            group=None, pf=None, numa=-1, vfs=None, reset="flr bus", space=None):
         where = self.places[under] if under else "sys/devices/pci" + addr[:7]
         place = f"{where}/{addr}"
         self.places[addr] = place
@@ -59,6 +109,8 @@ class Tree:
                    subsystem_vendor=f"0x{vendor:04x}", subsystem_device="0x0001", numa_node=numa,
                    reset_method=reset)
         os.rename(f"{self.root}/{place}/class_", f"{self.root}/{place}/class")
+        if space:
+            self.file(f"{place}/config", space)
         self.link(f"sys/bus/pci/devices/{addr}", place)
         if driver:
             self.folder(f"sys/bus/pci/drivers/{driver}")
@@ -231,6 +283,55 @@ def scene_sriov(t):
     # a group that cannot be split: one function is on vfio-pci, the other keeps its driver
     t.pci("0000:03:00.0", device=0x1521, group=7, driver="vfio-pci")
     t.pci("0000:03:00.1", device=0x1521, group=7, driver="igb")
+
+
+def bridge(t, addr, under=None, group=None, driver="pcieport", **space):
+    t.pci(addr, device=0x2030, cls=0x060400, driver=driver, group=group, under=under,
+          space=config(**space))
+
+
+def scene_groups(t):
+    """Groups of every kind, with the configuration spaces that explain them."""
+    end = dict(space=config(port=0))
+    # 1, 2: a root port that isolates, and the function behind it
+    bridge(t, "0000:00:01.0", group=1, port=4, acs=ISOLATED, buses=(1, 1))
+    t.pci("0000:01:00.0", under="0000:00:01.0", group=2, driver="nvme", **end)
+    # 3: a root port without ACS, an upstream and two downstream ports, of which one isolates
+    bridge(t, "0000:00:02.0", group=3, port=4, buses=(2, 5))
+    bridge(t, "0000:02:00.0", under="0000:00:02.0", group=3, port=5, buses=(3, 5))
+    bridge(t, "0000:03:00.0", under="0000:02:00.0", group=3, port=6, acs=ISOLATED, buses=(4, 4))
+    bridge(t, "0000:03:01.0", under="0000:02:00.0", group=3, port=6, acs=(0x1d, 0x11), buses=(5, 5))
+    t.pci("0000:04:00.0", under="0000:03:00.0", group=3, **end)
+    t.pci("0000:05:00.0", under="0000:03:01.0", group=3, **end)
+    # 4, 5: two functions behind a PCI bridge, below a root port that isolates
+    bridge(t, "0000:00:03.0", group=4, port=4, acs=ISOLATED, buses=(6, 7))
+    bridge(t, "0000:06:00.0", under="0000:00:03.0", group=5, port=7, buses=(7, 7), driver="shpchp")
+    for slot in (1, 2):
+        t.pci(f"0000:07:{slot:02x}.0", under="0000:06:00.0", group=5, space=config())
+    # 6, 7, 8: functions of one device: without ACS together, one with ACS apart
+    bridge(t, "0000:00:04.0", group=6, port=4, acs=ISOLATED, buses=(8, 8))
+    for function, acs, group in ((0, None, 7), (1, None, 7), (2, (0x1c, 0x1c), 8)):
+        t.pci(f"0000:08:00.{function}", under="0000:00:04.0", group=group,
+              space=config(port=0, acs=acs, several=True))
+    # 9, 10: a root port without ACS that the kernel trusts; the function has phantoms
+    bridge(t, "0000:00:05.0", group=9, port=4, buses=(9, 9))
+    t.pci("0000:09:00.0", under="0000:00:05.0", group=10, space=config(port=0, phantoms=2))
+    # 11: all that is not root can see is the header
+    bridge(t, "0000:00:06.0", group=11, port=4, buses=(10, 10), size=64)
+    t.pci("0000:0a:00.0", under="0000:00:06.0", group=11, space=config(port=0, size=64))
+    # 12: together, and nothing says why
+    bridge(t, "0000:00:07.0", group=12, port=4, acs=ISOLATED, buses=(11, 11))
+    t.pci("0000:0b:00.0", under="0000:00:07.0", group=12, **end)
+    # no group: on Arm, a device that no driver has probed yet
+    t.pci("0000:00:08.0", space=config(port=9))
+    # a group that the kernel lets through, and one of conventional functions of one device
+    t.pci("0000:00:09.0", group=13, space=config(port=9))
+    for function in (0, 2, 3, 4, 5):
+        t.pci(f"0000:00:1f.{function}", group=14, space=config(several=True))
+    t.file("sys/kernel/iommu_groups/13/type", "identity")
+    t.file("sys/kernel/iommu_groups/13/reserved_regions",
+           "0x0000000008000000 0x00000000080fffff msi\n0x000000fd00000000 0x000000ffffffffff reserved")
+    t.file("sys/firmware/acpi/tables/IORT", iort(0x9050000, ((0x700, 0x100, 0x40700), (0, 0x600, 0x1000))))
 
 
 def scene_nvme(t):
