@@ -47,11 +47,12 @@ def _mirror():
 
 
 class Apt:
-    """One suite, seen through its own apt. `kind` is deb (binary packages) or deb-src (sources)."""
+    """One suite, seen through its own apt. `kind` is deb (binary packages) or deb-src (sources);
+    the packages are those of the machine's architecture unless told otherwise."""
 
-    def __init__(self, suite, kind="deb"):
+    def __init__(self, suite, kind="deb", architecture=None):
         self.suite = suite
-        self._dir = cache.root() / "apt" / f"{suite}-{kind}"
+        self._dir = cache.root() / "apt" / "-".join(filter(None, (suite, kind, architecture)))
         for sub in ("state/lists/partial", "cache/archives/partial"):
             (self._dir / sub).mkdir(parents=True, exist_ok=True)
         signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
@@ -68,6 +69,11 @@ class Apt:
             "-oAcquire::Retries=3",
             "-q",
         ]
+        if architecture:
+            self._options += [
+                f"-oAPT::Architecture={architecture}",
+                f"-oAPT::Architectures={architecture}",
+            ]
 
     def _apt(self, program, *words, cwd=None):
         return _run([program, *self._options, *words], cwd)

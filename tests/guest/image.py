@@ -31,7 +31,8 @@ class Image(typing.NamedTuple):
     initramfs: pathlib.Path
 
 
-def _busybox():
+def busybox():
+    """A busybox that needs no library."""
     path = shutil.which("busybox")
     # ldd fails on what needs no library: just what an initramfs wants.
     if not path or subprocess.run(["ldd", path], capture_output=True).returncode == 0:
@@ -39,13 +40,17 @@ def _busybox():
     return path
 
 
+def module_bytes(path):
+    """A kernel module, unpacked: busybox's insmod takes no .xz."""
+    data = path.read_bytes()
+    return lzma.decompress(data) if path.suffix == ".xz" else data
+
+
 def _module(tree, name):
-    """The bytes of a kernel module below `tree`, unpacked: busybox's insmod takes no .xz."""
     found = sorted(tree.rglob(f"{name}.ko*"))
     if not found:
         raise cache.Unavailable(f"no module {name} under {tree}")
-    data = found[0].read_bytes()
-    return lzma.decompress(data) if found[0].suffix == ".xz" else data
+    return module_bytes(found[0])
 
 
 def _initramfs(output, modules):
@@ -55,7 +60,7 @@ def _initramfs(output, modules):
     archive.device("dev/console", 5, 1)
     archive.device("dev/null", 1, 3)
     archive.file("init", INIT.read_bytes(), 0o755)
-    archive.copy(_busybox(), "bin/busybox")
+    archive.copy(busybox(), "bin/busybox")
     archive.symlink("bin/sh", "busybox")
     for source, path in fio.for_guest():
         archive.copy(source, path)
@@ -70,28 +75,31 @@ def _key(*parts):
         INIT,
         here,
         here.with_name("cpio.py"),
-        pathlib.Path(_busybox()),
+        pathlib.Path(busybox()),
         *(pathlib.Path(source) for source, _ in fio.for_guest()),
         *parts,
     )
 
 
-def _kernel():
-    """The unpacked kernel package of the backports."""
+def kernel_tree(metapackage=METAPACKAGE, architecture=None):
+    """The unpacked kernel package of the backports that a metapackage stands for; modprobe -d can
+    work in it."""
 
     def build(work):
-        suite = apt.Apt(f"{apt.codename()}-backports")
-        name = suite.show(METAPACKAGE)["Depends"].split(",")[0].split()[0]
+        suite = apt.Apt(f"{apt.codename()}-backports", architecture=architecture)
+        name = suite.show(metapackage)["Depends"].split(",")[0].split()[0]
         suite.unpack([name], work)
+        version = next(work.glob("lib/modules/*")).name
+        subprocess.run(["depmod", "-b", work, version], check=True)
 
-    return cache.entry(f"kernel-{cache.digest(apt.codename(), METAPACKAGE)}", build)
+    return cache.entry(f"kernel-{cache.digest(apt.codename(), metapackage)}", build)
 
 
 def qemu():
     """The image for QEMU."""
     if platform.machine() != "x86_64":
         raise cache.Unavailable("test guests are built for x86-64 only")
-    tree = _kernel()
+    tree = kernel_tree()
     kernel = next(tree.glob("boot/vmlinuz-*"))
     path = cache.entry(
         f"guest-{_key(kernel.name)}", lambda work: _initramfs(work / "initramfs", tree)

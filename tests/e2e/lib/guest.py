@@ -41,8 +41,9 @@ def _words(*options):
 
 
 @functools.cache
-def accelerator():
-    """KVM where a guest really starts under it (a node may exist and not work), TCG elsewhere."""
+def accelerator(kernel=None):
+    """KVM where a guest (its kernel, if not the test guests') really starts under it, for a node
+    may exist and not work; TCG elsewhere. (accelerator, processor)."""
     if os.access("/dev/kvm", os.W_OK):
         argv = _words(
             ("accel", "kvm"),
@@ -50,7 +51,7 @@ def accelerator():
             ("m", "256M"),
             ("display", "none"),
             ("serial", "stdio"),
-            ("kernel", _image(image.qemu).kernel),
+            ("kernel", kernel or _image(image.qemu).kernel),
             ("append", "console=ttyS0 panic=-1"),
         )
         try:
