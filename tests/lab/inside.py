@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a topic needs inside a lab host. A whole topic:
+
+    # lab: vtd amdvi virtio smmuv3
+    # timeout: 60
+    import inside
+    from inside import Iovd, device, driver_of, expect, expect_equal
+
+    def test(scratch):
+        with Iovd(scratch) as iovd:
+            answer = iovd.iovctl("attach", device("root"), "vm1")
+            expect_equal(answer.status, 3, "exit status")
+            expect("HOST-USE" in answer.text, f"the disk of / is given away: {answer.text}")
+        return "the disk of / stays"
+
+    inside.main(test)
+
+Roles (devices.py): nvme, igb, edu_a, edu_b, edu28, pair and functions (two devices, one group),
+noacs; and what the host stands on: root (the disk beneath /), uplink (the default route).
+"""
+import json
+import mmap
+import os
+import pathlib
+import re
+import struct
+import sys
+import typing
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "e2e"))
+
+from devices import ROLES  # noqa: E402
+from lib import proc, report  # noqa: E402
+from lib.daemon import Daemon  # noqa: E402
+from lib.proc import Failed, Skipped, until  # noqa: E402,F401
+from lib.servers import program  # noqa: E402,F401
+
+IOMMU = os.environ.get("LAB_IOMMU", "none")  # vtd, amdvi, virtio, smmuv3
+KERNEL = os.environ.get("LAB_KERNEL", "none")  # debian, own
+VARIANTS = os.environ.get("LAB_VARIANTS", "").split()  # pt, strict
+BUILD = pathlib.Path(os.environ.get("IOVD_BUILD", "."))
+PCI = pathlib.Path("/sys/bus/pci/devices")
+PAGE = mmap.PAGESIZE
+
+main = report.main  # main(test): runs test(scratch folder); its end is the topic's
+
+
+def expect(condition, what):
+    """Fails the topic with the text unless the condition holds."""
+    if not condition:
+        raise Failed(what)
+
+
+def expect_equal(seen, wanted, what):
+    expect(seen == wanted, f"{what}: {seen!r}, wanted {wanted!r}")
+
+
+def wait_for(condition, what, seconds=20):
+    """Waits until condition() is true; its value. `what` says what was waited for, if it fails."""
+    return until(condition, seconds, what)
+
+
+def lab_program(name):
+    """The path of a built tests/lab/NAME.c."""
+    return BUILD / "tests" / "lab" / name
+
+
+# --- devices --------------------------------------------------------------------------------------
+
+
+def read(path):
+    """A file of sysfs, stripped; None where there is none."""
+    try:
+        return pathlib.Path(path).read_text().strip()
+    except OSError:
+        return None
+
+
+def write(path, text):
+    """Writes a file of sysfs: one write, errors raised."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, str(text).encode())
+    finally:
+        os.close(fd)
+
+
+def port(role):
+    """The root port of a role: its BDF."""
+    return f"0000:00:{ROLES[role].slot:02x}.0"
+
+
+def devices(role):
+    """The BDFs of a role, in order; VFs and bridges are not among them."""
+    found = []
+    for folder, _, _ in os.walk(PCI / port(role)):
+        path = pathlib.Path(folder)
+        ids = (read(path / "vendor"), read(path / "device"))
+        if re.fullmatch(r"[0-9a-f]{4}(:[0-9a-f]{2}){2}\.\d", path.name) and ids == ROLES[role].ids:
+            found.append(path.name)
+    expect_equal(len(found), ROLES[role].count, f"devices of role {role}: {found}")
+    return sorted(found)
+
+
+def device(role):
+    """The BDF of a role that has one device."""
+    (found,) = devices(role)
+    return found
+
+
+def vfs(bdf):
+    """The BDFs of a PF's virtual functions, in order."""
+    links = (PCI / bdf).glob("virtfn*")
+    by_number = sorted(links, key=lambda link: int(link.name.removeprefix("virtfn")))
+    return [os.readlink(link).rsplit("/", 1)[-1] for link in by_number]
+
+
+def driver_of(bdf):
+    """The name of the driver that has a device; None without one."""
+    link = PCI / bdf / "driver"
+    return os.readlink(link).rsplit("/", 1)[-1] if link.is_symlink() else None
+
+
+def group_of(bdf):
+    """The number of a device's IOMMU group; None without one."""
+    link = PCI / bdf / "iommu_group"
+    return int(os.readlink(link).rsplit("/", 1)[-1]) if link.is_symlink() else None
+
+
+def group_members(bdf):
+    """The BDFs of all devices in a device's group."""
+    return sorted(path.name for path in (PCI / bdf / "iommu_group" / "devices").iterdir())
+
+
+def bind(bdf, driver):
+    """Gives a device to a driver by hand, not by iovd."""
+    modprobe(driver)
+    write(PCI / bdf / "driver_override", driver)
+    if driver_of(bdf):
+        write(PCI / bdf / "driver" / "unbind", bdf)
+    write("/sys/bus/pci/drivers_probe", bdf)
+    expect_equal(driver_of(bdf), driver, f"driver of {bdf}")
+
+
+def unbind(bdf):
+    """Back to what the kernel makes of a device by itself, by hand."""
+    write(PCI / bdf / "driver_override", "\n")
+    if driver_of(bdf):
+        write(PCI / bdf / "driver" / "unbind", bdf)
+    write("/sys/bus/pci/drivers_probe", bdf)
+
+
+def modprobe(*words):
+    proc.run(["modprobe", *words])
+
+
+def netdev(bdf):
+    """The network interface of a device."""
+    return wait_for(
+        lambda: next((p.name for p in (PCI / bdf).glob("net/*")), None), f"an interface of {bdf}"
+    )
+
+
+def disk(bdf):
+    """The block device (path) of an NVMe controller's first namespace."""
+    names = lambda: [p.name for p in (PCI / bdf).glob("nvme/nvme*/nvme*n1")]  # noqa: E731
+    name = wait_for(names, f"a disk of {bdf}")[0]
+    return pathlib.Path("/dev") / re.sub(r"c\d+n", "n", name)
+
+
+def config(bdf, offset, size=2):
+    """A field of config space."""
+    with open(PCI / bdf / "config", "rb") as file:
+        file.seek(offset)
+        return int.from_bytes(file.read(size), "little")
+
+
+def bus_master(bdf, on=None):
+    """Whether a device may do DMA; sets it first if told to."""
+    if on is not None:
+        command = config(bdf, 4) & ~4 | (4 if on else 0)
+        with open(PCI / bdf / "config", "r+b", buffering=0) as file:
+            file.seek(4)
+            file.write(struct.pack("<H", command))
+    return bool(config(bdf, 4) & 4)
+
+
+class Edu:
+    """QEMU's edu: DMA on command, whoever drives it, through its BAR in sysfs.
+
+    Its own buffer has 4096 bytes. An address that it is given is an IOVA where its group
+    translates.
+    """
+
+    BUFFER, BUFFER_SIZE = 0x40000, 4096
+    _RUN, _TO_MEMORY, _IRQ = 1, 2, 4
+
+    def __init__(self, bdf):
+        self.bdf = bdf
+        with open(PCI / bdf / "resource0", "r+b", buffering=0) as file:
+            self._bar = mmap.mmap(file.fileno(), 0x100000)
+        # One access per register, of its own width: what Python's copies do is another matter.
+        self._u32 = memoryview(self._bar).cast("I")
+        self._u64 = memoryview(self._bar).cast("Q")
+
+    def alive(self):
+        """Whether it answers: the liveness register returns what was written, inverted."""
+        self._u32[1] = 0x12345678
+        return self._u32[1] == 0x12345678 ^ 0xFFFFFFFF
+
+    def _dma(self, source, destination, count, command):
+        self._u64[0x80 // 8] = source
+        self._u64[0x88 // 8] = destination
+        self._u64[0x90 // 8] = count
+        self._u64[0x98 // 8] = self._RUN | command
+        wait_for(lambda: not self._u64[0x98 // 8] & self._RUN, f"the DMA of {self.bdf}")
+
+    def fetch(self, address, count=4):
+        """DMA from memory into its buffer."""
+        self._dma(address, self.BUFFER, count, 0)
+
+    def store(self, address, count=4):
+        """DMA from its buffer into memory."""
+        self._dma(self.BUFFER, address, count, self._TO_MEMORY)
+
+
+# --- iovd -----------------------------------------------------------------------------------------
+
+
+class Answer(typing.NamedTuple):
+    """How a run of iovctl ended."""
+
+    status: int
+    json: typing.Any  # the document that it printed; None if it printed none
+    text: str  # what it said, errors too
+
+
+class Iovd(Daemon):
+    """An iovd with folders of its own below `scratch`, ended with the context (workers, too)."""
+
+    def iovctl(self, *words, seconds=60):
+        """Runs iovctl with JSON output, whatever its exit status."""
+        done = self.ctl(*words, check=False, seconds=seconds)
+        try:
+            document = json.loads(done.stdout)
+        except ValueError:
+            document = None
+        return Answer(done.returncode, document, (done.stdout + done.stderr).strip())
+
+    def ok(self, *words, seconds=60):
+        """Runs iovctl, which must succeed; the JSON document."""
+        answer = self.iovctl(*words, seconds=seconds)
+        expect(not answer.status, f"iovctl {' '.join(map(str, words))}: status {answer.status}: "
+                                  f"{answer.text}")
+        return answer.json
+
+    def refused(self, code, *words, seconds=60):
+        """Runs iovctl, which must fail, and for this reason; the answer."""
+        answer = self.iovctl(*words, seconds=seconds)
+        shown = f"iovctl {' '.join(map(str, words))}: status {answer.status}: {answer.text}"
+        expect(answer.status, f"not refused with {code}: {shown}")
+        expect(code in answer.text, f"refused, but not with {code}: {shown}")
+        return answer
+
+    @property
+    def socket(self):
+        return self._run / "iovd.sock"
+
+
+# --- the kernel -----------------------------------------------------------------------------------
+
+# DMA faults, as the IOMMU's drivers log them.
+FAULTS = {
+    "vtd": re.compile(
+        r"DMAR: \[(?P<what>.*?)\] Request device \[(?P<device>[\w:.]+)\] "
+        r"fault addr (?P<address>0x[0-9a-f]+)"
+    ),
+    "amdvi": re.compile(
+        r"(?P<device>[0-9a-f:.]+): AMD-Vi: Event logged \[(?P<what>\w+) .*address=(?P<address>0x\w+)"
+    ),
+    "virtio": re.compile(
+        r"virtio_iommu \w+: (?P<what>\w+ fault) from EP (?P<device>\d+) at (?P<address>0x[0-9a-f]+)"
+    ),
+    "smmuv3": re.compile(r"arm-smmu-v3 .*event (?P<what>0x10|0x13) received"),
+}
+
+
+class Fault(typing.NamedTuple):
+    """A DMA fault of the kernel log; what the log does not say is None."""
+
+    device: str
+    address: int
+    line: str
+
+
+def _fault(found):
+    fields = found.groupdict()
+    where, address = fields.get("device"), fields.get("address")
+    if where and where.isdigit():  # an endpoint of virtio-iommu: bus << 8 | devfn
+        number = int(where)
+        where = f"{number >> 8:02x}:{number >> 3 & 31:02x}.{number & 7}"
+    if where and where.count(":") == 1:
+        where = f"0000:{where}"
+    return Fault(where, int(address, 16) if address else None, found.string)
+
+
+class KernelLog:
+    """The kernel log from now on. The kernel limits how many faults it logs: a fault that is there
+    happened, one that is not may have happened all the same."""
+
+    def __init__(self):
+        self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self._fd, 0, os.SEEK_END)
+        self.lines = []
+
+    def read(self):
+        """All lines since it was opened."""
+        while True:
+            try:
+                record = os.read(self._fd, 8192)
+            except BlockingIOError:
+                return self.lines
+            except BrokenPipeError:  # overwritten before it was read
+                continue
+            self.lines.append(record.decode(errors="replace").split(";", 1)[1].split("\n")[0])
+
+    def faults(self):
+        """The DMA faults since it was opened."""
+        pattern = FAULTS[IOMMU]
+        return [_fault(found) for found in map(pattern.search, self.read()) if found]
+
+    def wait(self, pattern, seconds=20):
+        """Waits for a line; the match."""
+        search = re.compile(pattern).search
+        return wait_for(
+            lambda: next(filter(None, map(search, self.read())), None),
+            f"a line {pattern} in the kernel log",
+            seconds,
+        )
+
+
+class MemoryCanary:
+    """Much of the host's memory, filled with a pattern: whoever writes there unasked is seen.
+
+    Every page carries its own number, so that a page which changed place is seen, too.
+    """
+
+    def __init__(self, mebibytes=512):
+        self.size = mebibytes << 20
+        self._memory = mmap.mmap(-1, self.size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        for offset in range(0, self.size, PAGE):
+            self._memory[offset:offset + PAGE] = self._page(offset)
+
+    @staticmethod
+    def _page(offset):
+        return struct.pack("<QQ", offset, 0x6361_6E61_7279_2E2E) * (PAGE // 16)
+
+    def changed(self):
+        """The offsets of all pages that are not as they were."""
+        return [
+            offset
+            for offset in range(0, self.size, PAGE)
+            if self._memory[offset:offset + PAGE] != self._page(offset)
+        ]
+
+    def check(self, what="memory of the host"):
+        """Fails the topic if anything changed."""
+        changed = self.changed()
+        if changed:
+            first = self._memory[changed[0]:changed[0] + 16].hex()
+            raise Failed(f"{what}: {len(changed)} pages changed, first at {changed[0]:#x}: {first}")
+
+    def physical(self, offset=0):
+        """The physical address of a byte of it."""
+        import ctypes
+
+        virtual = ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) + offset
+        with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+            pagemap.seek(virtual // PAGE * 8)
+            (entry,) = struct.unpack("<Q", pagemap.read(8))
+        expect(entry >> 63, f"the page of offset {offset:#x} is not in memory")
+        return (entry & (1 << 55) - 1) * PAGE + virtual % PAGE

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lab: boots hosts with an IOMMU in virtual machines, and runs topics in them.
+
+    lab.py                          lists hosts and topics
+    lab.py HOST[,HOST...] [TOPIC...]
+
+A topic is a program tests/lab/topic_NAME.py; its head says `# lab: IOMMU...`, where it runs, and
+`# timeout: SECONDS`. All topics of a host run in one boot, one after the other. What they print,
+the kernel's log and the console are kept in BUILD/lab/HOST/.
+
+Exit status: 0 when something passed and nothing failed, 77 when nothing could run, otherwise 1.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import typing
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "e2e")]
+
+from guest import cache  # noqa: E402
+from lab import hosts, machine  # noqa: E402
+from lib.proc import Failed, Skipped, end_on_sigterm  # noqa: E402
+
+DEFAULT_TIMEOUT = 120
+PASSED, FAILED, SKIPPED = "passed", "FAILED", "SKIP"
+
+
+class Topic(typing.NamedTuple):
+    name: str
+    path: pathlib.Path
+    iommus: tuple
+    timeout: int
+
+
+class Verdict(typing.NamedTuple):
+    host: str
+    topic: str
+    result: str
+    seconds: float = 0
+    why: str = ""
+
+    def __str__(self):
+        reason = f": {self.why}" if self.why else ""
+        return f"{self.result:7} {self.seconds:6.1f} s  {self.host} {self.topic}{reason}"
+
+
+def topic(path):
+    """Reads the head of a topic."""
+    head = "".join(path.read_text().splitlines(keepends=True)[:20])
+    where = re.search(r"^# lab: (.+)$", head, re.M)
+    limit = re.search(r"^# timeout: (\d+)$", head, re.M)
+    iommus = tuple(where.group(1).split()) if where else ()
+    unknown = set(iommus) - set(hosts.IOMMUS)
+    if not iommus or unknown:
+        raise Failed(f"{path.name}: its head must have a line '# lab: IOMMU...': {unknown or 'none'}")
+    name = path.stem.removeprefix("topic_")
+    return Topic(name, path, iommus, int(limit.group(1)) if limit else DEFAULT_TIMEOUT)
+
+
+def topics():
+    """All topics by name."""
+    return {t.name: t for t in map(topic, sorted(HERE.glob("topic_*.py")))}
+
+
+def choose(host, names):
+    """The topics to run on a host: those that are named, or all that are made for it."""
+    known = topics()
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise Failed(f"no topic named {', '.join(missing)}; there are: {', '.join(known)}")
+    wanted = [known[name] for name in names] or known.values()
+    return [t for t in wanted if host.iommu in t.iommus]
+
+
+def follow(lab, host, wanted, verdicts):
+    """Takes the host's events, prints them, adds a verdict per topic."""
+    limit = machine.deadline(machine.BOOT_SECONDS)
+    limits = {t.name: t.timeout for t in wanted}
+    while True:
+        event = lab.event(limit)
+        kind = event["event"]
+        if kind == "over":
+            return
+        if kind == "up":
+            print(f"    {host.name} is up, its clock says {event['seconds']:.1f} s", flush=True)
+            limit = machine.deadline(machine.GRACE_SECONDS)
+        elif kind == "begin":
+            print(f"--- {host.name} {event['topic']}", flush=True)
+            limit = machine.deadline(limits[event["topic"]] + machine.GRACE_SECONDS)
+        elif kind == "out":
+            print(f"    {event['text']}", flush=True)
+        elif kind == "end":
+            result = {0: PASSED, 77: SKIPPED}.get(event["status"], FAILED)
+            verdicts.append(
+                Verdict(host.name, event["topic"], result, event["seconds"], event["why"])
+            )
+            print(verdicts[-1], flush=True)
+            limit = machine.deadline(machine.GRACE_SECONDS)
+
+
+def folder_of(host):
+    folder = pathlib.Path(os.environ["IOVD_BUILD"]).absolute() / "lab" / host.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def run_host(host, wanted):
+    """Boots a host and runs topics in it; their verdicts."""
+    verdicts = []
+    job = {
+        "environment": machine.environment(host),
+        "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
+    }
+    begin = time.monotonic()
+    folder = folder_of(host)
+    try:
+        with machine.Machine(host, folder, job) as lab:
+            print(f"=== {host.name}: prepared in {time.monotonic() - begin:.1f} s", flush=True)
+            follow(lab, host, wanted, verdicts)
+    except cache.Unavailable as error:
+        raise Skipped(str(error)) from error
+    except machine.Dead as error:
+        print(error, flush=True)
+        why = str(error).splitlines()[0]
+        for t in wanted[len(verdicts):]:
+            verdicts.append(Verdict(host.name, t.name, FAILED, 0, why))
+            print(verdicts[-1], flush=True)
+    for name in ("data.img", "root.img"):
+        (folder / name).unlink(missing_ok=True)
+    print(f"=== {host.name}: {time.monotonic() - begin:.1f} s; logs in {folder}", flush=True)
+    return verdicts
+
+
+def build_programs():
+    """Makes what topics start besides iovd."""
+    done = subprocess.run(["make", "-s", "-C", os.environ["IOVD_BUILD"], "lab-programs"])
+    if done.returncode:
+        raise Failed("the lab's programs cannot be built")
+
+
+def run(names, wanted=()):
+    """Runs topics (all, if none is named) on hosts; all verdicts. A host that cannot run is one."""
+    verdicts = []
+    build_programs()
+    for host in map(hosts.parse, names):
+        try:
+            verdicts += run_host(host, choose(host, wanted))
+        except Skipped as reason:
+            verdicts.append(Verdict(host.name, "-", SKIPPED, 0, str(reason)))
+            print(verdicts[-1], flush=True)
+    return verdicts
+
+
+def status(verdicts):
+    """The exit status that the verdicts come to."""
+    results = {verdict.result for verdict in verdicts}
+    if FAILED in results or not results:
+        return 1
+    return 0 if PASSED in results else 77
+
+
+def main(argv):
+    if not argv:
+        print("hosts:  " + " ".join(hosts.IOMMUS) + "   (with -own, "
+              + ", ".join(f"+{name}" for name in hosts.VARIANTS) + ")")
+        for t in topics().values():
+            print(f"topic:  {t.name:12} on {' '.join(t.iommus)}")
+        return 0
+    end_on_sigterm()
+    try:
+        return status(run(argv[0].split(","), argv[1:]))
+    except Failed as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

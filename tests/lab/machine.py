@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots a lab host and follows what it tells (see host.py) until it is off, or overdue, or dead."""
+import contextlib
+import json
+import os
+import pathlib
+import queue
+import socket
+import threading
+import time
+
+from lib import guest, proc
+
+from . import devices, images
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+MEMORY_MIB, CPUS = 2048, 2
+ROOT_MIB, DATA_MIB = 4096, 64
+BOOT_SECONDS = 180
+GRACE_SECONDS = 60  # the host itself ends a topic that is overdue: this long after, it is hung
+
+
+class Dead(Exception):
+    """The lab host is gone, or does nothing any more; the text says how."""
+
+
+def _devices(host, folder):
+    """(option, value) of everything that is plugged in."""
+    for device in host.machine.devices:
+        yield "device", device
+    yield "device", "virtio-serial-pci"
+    yield "device", "virtserialport,chardev=lab,name=lab"
+    for name in ("data", "root"):
+        yield "drive", f"if=none,id={name},format=raw,cache=unsafe,file={folder}/{name}.img"
+    for number in range(2):
+        yield "netdev", f"user,id=net{number},restrict=on"
+    for device in devices.words():
+        yield "device", device
+
+
+def _shares(folder):
+    """(option, value), then the kernel arguments that mount them."""
+    common = "security_model=passthrough,multidevs=remap"
+    yield "virtfs", f"local,path=/,mount_tag=root,readonly=on,{common}"
+    yield "virtfs", f"local,path={folder},mount_tag=results,{common}"
+
+
+def qemu_words(host, folder):
+    """The whole command line of QEMU for a host."""
+    kernel = host.kernel_image()
+    accelerator, cpu = guest.accelerator(kernel.image)
+    append = " ".join(
+        (
+            host.append,
+            "loglevel=4 panic=-1 iomem=relaxed",
+            "lab.share=results:/run/lab/results",
+            f"lab.modules={kernel.modules}",
+            f"lab.host={TOP}/tests/lab/host.py",
+        )
+    )
+    pairs = [
+        ("machine", host.machine.machine),
+        ("accel", accelerator),
+        ("cpu", cpu),
+        ("smp", CPUS),
+        ("m", f"{MEMORY_MIB}M"),
+        ("display", "none"),
+        ("serial", f"file:{folder}/console.log"),
+        ("kernel", kernel.image),
+        ("initrd", images.initramfs(kernel)),
+        ("append", append),
+        *_devices(host, folder),
+        *_shares(folder),
+    ]
+    words = [str(word) for option, value in pairs for word in (f"-{option}", value)]
+    return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", *words]
+
+
+class Machine:
+    """A running lab host; a context manager. Its end is the end of the context."""
+
+    def __init__(self, host, folder, job):
+        self._console = folder / "console.log"
+        self._log = folder / "qemu.log"
+        self._events = queue.Queue()
+        self._status = 0
+        self._log.unlink(missing_ok=True)
+        self._console.write_bytes(b"")
+        (folder / "job.json").write_text(json.dumps(job))
+        images.disk(folder / "data.img", DATA_MIB)
+        images.disk(folder / "root.img", ROOT_MIB, filesystem=True)
+        ours, theirs = socket.socketpair()
+        self._lines = ours.makefile("rb")
+        argv = [*qemu_words(host, folder), "-chardev", f"socket,id=lab,fd={theirs.fileno()}"]
+        self._process = proc.Process(argv, self._log, pass_fds=(theirs.fileno(),))
+        ours.close()
+        theirs.close()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill_all()
+
+    def _read(self):
+        for line in self._lines:
+            with contextlib.suppress(ValueError):  # a line cut by the end of the machine
+                self._events.put(json.loads(line))
+        self._events.put(None)
+
+    def event(self, deadline):
+        """The next event, before a point in monotonic time; raises Dead."""
+        try:
+            event = self._events.get(timeout=max(0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise Dead(f"the host hangs\n{self.tail()}") from None
+        if event is None:
+            self._status = self._process.wait()
+            raise Dead(f"{self._cause()}\n{self.tail()}")
+        return event
+
+    def _cause(self):
+        console = self._console.read_text(errors="replace").splitlines()
+        for line in console:
+            if "Kernel panic" in line:
+                return line.split("] ", 1)[-1]
+        if self._status:
+            return f"QEMU ended with status {self._status}"
+        return "the host went off without a word"
+
+    def tail(self, lines=15):
+        """The end of what console and QEMU said."""
+        last = []
+        for path in (self._console, self._log):
+            last += path.read_text(errors="replace").splitlines()[-lines:]
+        return "\n".join("    | " + line for line in last)
+
+
+def deadline(seconds):
+    return time.monotonic() + seconds * proc.PATIENCE
+
+
+def environment(host):
+    """What a topic finds in its environment."""
+    return {
+        "IOVD_SRC": str(TOP),
+        "IOVD_BUILD": os.environ["IOVD_BUILD"],
+        "IOVD_TEST_PATIENCE": str(proc.PATIENCE),
+        "LAB_HOST": host.name,
+        "LAB_IOMMU": host.iommu,
+        "LAB_KERNEL": host.kernel,
+        "LAB_VARIANTS": " ".join(host.variants),
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "HOME": "/root",
+        "LC_ALL": "C.UTF-8",
+    }
