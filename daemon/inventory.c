@@ -417,6 +417,34 @@ void inventory_set_attachments(struct inventory *inv, inventory_attachments_fn *
 	inv->attachments_arg = arg;
 }
 
+void inventory_set_wedged(struct inventory *inv, inventory_wedged_fn *fn, void *arg)
+{
+	inv->wedged = fn;
+	inv->wedged_arg = arg;
+}
+
+static bool is_object(const struct device *d, const char *object)
+{
+	char node[SYSFS_PATH_MAX];
+
+	device_node_path(d, node, sizeof(node));
+	return strcmp(d->id, object) == 0 || strcmp(node, object) == 0;
+}
+
+void inventory_wedge_changed(struct inventory *inv, const char *object)
+{
+	for (size_t i = 0; i < inv->node_count; i++) {
+		struct inv_node *node = inv->nodes[i];
+
+		if (!is_object(node->dev, object))
+			continue;
+		free(node->json);
+		node->json = NULL;
+		inv_news_add(inv, NEWS_CHANGED, node);
+	}
+	host_use_update(inv);
+}
+
 void inventory_set_keeper(struct inventory *inv, pid_t keeper)
 {
 	inv->keeper = keeper;

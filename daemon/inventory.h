@@ -44,6 +44,18 @@ typedef void inventory_attachments_fn(void *arg, inventory_visit_fn *visit, void
 
 void inventory_set_attachments(struct inventory *inv, inventory_attachments_fn *fn, void *arg);
 
+/*
+ * Whether a device is wedged: something is stuck at it in the kernel. With `o`, and if it is, adds
+ * the member "wedge", which says what.
+ */
+typedef bool inventory_wedged_fn(void *arg, const struct device *d, struct json_out *o);
+
+void inventory_set_wedged(struct inventory *inv, inventory_wedged_fn *fn, void *arg);
+
+/* The device of this id, or of this node (/dev/sda), became wedged or free: the watchers are told.
+ */
+void inventory_wedge_changed(struct inventory *inv, const char *object);
+
 /* The process whose children the workers are: what they have open is no use by somebody else. */
 void inventory_set_keeper(struct inventory *inv, pid_t keeper);
 

@@ -21,15 +21,22 @@ static bool host_uses(const struct inv_node *node)
 	return false;
 }
 
-static const char *state_name(const struct inv_node *node, bool blind)
+static bool is_wedged(const struct inventory *inv, const struct inv_node *node, struct json_out *o)
 {
+	return inv->wedged && inv->wedged(inv->wedged_arg, node->dev, o);
+}
+
+static const char *state_name(const struct inventory *inv, const struct inv_node *node)
+{
+	if (is_wedged(inv, node, NULL))
+		return "wedged";
 	if (node->attachment)
 		return "attached";
 	if (host_uses(node))
 		return "host";
 	if (node->use_count)
 		return "attached"; /* with the disk that it is a part of, or in parts */
-	return blind ? "unknown" : "free";
+	return inv->blind ? "unknown" : "free";
 }
 
 /* --- the members ------------------------------------------------------------------------------ */
@@ -177,7 +184,7 @@ void inv_put_json(const struct inventory *inv, const struct inv_node *node, stru
 
 	json_out_object(o, key);
 	json_out_str(o, "id", d->id);
-	json_out_str(o, "state", state_name(node, inv->blind));
+	json_out_str(o, "state", state_name(inv, node));
 	json_out_str(o, "class", device_class_names[d->class]);
 	put_str_or_null(o, "name", d->name);
 	put_str_or_null(o, "driver", d->driver);
@@ -190,6 +197,7 @@ void inv_put_json(const struct inventory *inv, const struct inv_node *node, stru
 	put_uses(o, node);
 	put_paths(o, d);
 	json_out_str(o, "fingerprint", d->fingerprint);
+	is_wedged(inv, node, o);
 	put_short_facts(o, d);
 	if (detail >= INV_FACTS) {
 		put_facts(o, d);
@@ -259,7 +267,7 @@ int inventory_put_devices(struct inventory *inv, const struct inventory_filter *
 			continue;
 		if (filter->vm && !is_of_vm(node, filter->vm))
 			continue;
-		if (filter->free_only && strcmp(state_name(node, inv->blind), "free") != 0)
+		if (filter->free_only && strcmp(state_name(inv, node), "free") != 0)
 			continue;
 		if (node->dev->class == DEVICE_FILE && !node->attachment)
 			continue; /* named once, that is all */

@@ -56,6 +56,8 @@ struct inventory {
 
 	inventory_attachments_fn *attachments;
 	void *attachments_arg;
+	inventory_wedged_fn *wedged;
+	void *wedged_arg;
 	pid_t keeper; /* what it and its children have open is ours; 0: none */
 
 	struct inv_news *news;

@@ -73,6 +73,35 @@ static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_a
 	}
 }
 
+static bool tell_wedged(void *arg, const struct device *device, struct json_out *o)
+{
+	struct daemon *d = arg;
+	char path[PATH_MAX];
+	const char *object = path;
+	struct hand_wedge wedge;
+
+	device_node_path(device, path, sizeof(path));
+	if (!hands_is_wedged(d->hands, object))
+		object = device->id;
+	if (!o || !hands_find_wedge(d->hands, object, &wedge))
+		return hands_is_wedged(d->hands, object);
+	json_out_object(o, "wedge");
+	json_out_i64(o, "pid", wedge.pid);
+	json_out_str(o, "work", wedge.work);
+	json_out_str(o, "waits_in", wedge.waits_in[0] ? wedge.waits_in : NULL);
+	json_out_end(o);
+	return true;
+}
+
+static void on_wedge(void *arg, const char *object, bool wedged)
+{
+	struct daemon *d = arg;
+
+	(void)wedged;
+	if (d->inventory)
+		inventory_wedge_changed(d->inventory, object);
+}
+
 /* --- rebuilding ------------------------------------------------------------------------------- */
 
 /* Whether somebody else has its name or its device. */
@@ -315,8 +344,13 @@ int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
 	d->hands = hands_new(d->loop, e);
 	if (!d->registry || !d->hands)
 		return -1;
-	if (d->inventory)
+	if (d->inventory) {
 		inventory_set_attachments(d->inventory, tell_attachments, d);
+		inventory_set_wedged(d->inventory, tell_wedged, d);
+	}
+	hands_set_listener(d->hands, on_wedge, d);
+	if (hands_adopt(d->hands, d->conf->runtime_dir, e) < 0)
+		return -1;
 	if (keeper_fd < 0)
 		return 0;
 	d->supervisor = supervisor_new(d->loop, d->registry, d->conf, keeper_fd, &owner, e);

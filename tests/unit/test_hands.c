@@ -8,6 +8,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -240,6 +242,96 @@ START_TEST(hand_has_nothing_of_ours_open)
 }
 END_TEST
 
+/* --- those of an earlier daemon --------------------------------------------------------------- */
+
+static pid_t seen;
+static char seen_at[80], seen_work[80];
+
+static void see(void *arg, pid_t pid, const char *object, const char *work)
+{
+	(void)arg;
+	seen = pid;
+	str_copy(seen_at, sizeof(seen_at), object);
+	str_copy(seen_work, sizeof(seen_work), work);
+}
+
+/* Until a hand of this folder is there. */
+static void wait_until_seen(void)
+{
+	for (seen = 0; !seen;)
+		ck_assert_int_eq(hands_each_process(dir, see, NULL, &e), 0);
+}
+
+/* What is left of a daemon that was killed: the hand goes on, and has its name. */
+START_TEST(hand_of_a_dead_daemon_is_found_and_ended)
+{
+	static const char *const words[HAND_WORDS] = {"sleep", "1", "2"};
+	struct hands *next;
+
+	begin();
+	ck_assert_int_eq(hands_adopt(hands, dir, &e), 0);
+	ck_assert_int_eq(hands_do(hands, "disk", words, 60000, on_hand, NULL, &e), 0);
+	wait_until_seen();
+	ck_assert_str_eq(seen_at, "disk");
+	ck_assert_str_eq(seen_work, "sleep 1 2");
+	next = hands_new(loop, &e);
+	ck_assert_int_eq(hands_adopt(next, "/elsewhere", &e), 0);
+	ck_assert_int_eq(kill(seen, 0), 0); /* none of theirs */
+	ck_assert_int_eq(hands_adopt(next, dir, &e), 0);
+	ck_assert(!hands_is_wedged(next, "disk")); /* this one can be killed */
+	ck_assert_int_eq(loop_run(loop, &e), 0);
+	ck_assert_str_eq(failure.code, "HAND");
+	hands_free(next);
+	end();
+}
+END_TEST
+
+START_TEST(hand_without_a_daemon_does_nothing)
+{
+	static const char *const words[HAND_WORDS] = {"open", "/dev/null", "ro"};
+	char *argv[] = {(char *)HAND_NAME, dir, (char *)"x", (char *)words[0], path,
+		(char *)words[2], NULL};
+	int pair[2];
+
+	begin();
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	close(pair[0]);
+	ck_assert_int_eq(dup2(pair[1], 3), 3);
+	ck_assert_int_eq(hand_main(ARRAY_SIZE(argv) - 1, argv), 1);
+	end();
+}
+END_TEST
+
+static char told[200];
+
+static void listen_to(void *arg, const char *object, bool wedged)
+{
+	size_t len = strlen(told);
+
+	(void)arg;
+	snprintf(told + len, sizeof(told) - len, "%s %s, ", object, wedged ? "wedged" : "free");
+	if (!wedged)
+		loop_stop(loop);
+}
+
+START_TEST(listener_hears_of_both_ends_of_a_wedge)
+{
+	static const char *const words[HAND_WORDS] = {"sleep", "x"};
+	struct hand_wedge wedge;
+
+	begin();
+	hands_set_listener(hands, listen_to, NULL);
+	ck_assert(!hands_find_wedge(hands, "disk", &wedge));
+	ck_assert_int_eq(hands_do(hands, "disk", words, 50, on_hand, NULL, &e), 0);
+	ck_assert_int_eq(loop_run(loop, &e), 0);
+	ck_assert_str_eq(failure.code, "DEV-WEDGED");
+	ck_assert_ptr_nonnull(strstr(failure.evidence, "(sleep x) does not end"));
+	ck_assert_int_eq(loop_run(loop, &e), 0);
+	ck_assert_str_eq(told, "disk wedged, disk free, ");
+	end();
+}
+END_TEST
+
 /* Hands of this test, beside the real one. */
 static int test_hand(const char *work, int argc, char **argv)
 {
@@ -249,6 +341,7 @@ static int test_hand(const char *work, int argc, char **argv)
 	} answer = {0};
 	unsigned int open_fds = 0;
 
+	prctl(PR_SET_NAME, HAND_NAME);
 	if (strcmp(work, "sleep") == 0)
 		for (;;)
 			pause();
@@ -267,9 +360,10 @@ int main(int argc, char **argv)
 	const TTest *const tests[] = {opens_and_tells_the_facts, unfit_disks_are_refused,
 		disk_that_qemu_uses_is_refused, last_request_is_seen_by_its_lock,
 		stuck_hand_is_given_up_and_its_object_wedged, hand_that_dies_is_told,
-		hand_has_nothing_of_ours_open};
+		hand_has_nothing_of_ours_open, hand_of_a_dead_daemon_is_found_and_ended,
+		hand_without_a_daemon_does_nothing, listener_hears_of_both_ends_of_a_wedge};
 
-	if (strcmp(argv[0], HAND_NAME) == 0 && argc > 1)
-		return test_hand(argv[1], argc, argv);
+	if (strcmp(argv[0], HAND_NAME) == 0 && argc > 3)
+		return test_hand(argv[3], argc, argv);
 	return unit_run(__FILE__, tests, ARRAY_SIZE(tests));
 }

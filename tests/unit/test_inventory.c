@@ -423,6 +423,51 @@ START_TEST(a_partition_is_taken_with_its_disk)
 }
 END_TEST
 
+static const char *stuck; /* the device that is wedged */
+static char news[256];
+
+static bool is_stuck(void *arg, const struct device *d, struct json_out *o)
+{
+	(void)arg;
+	if (!stuck || strcmp(d->id, stuck) != 0)
+		return false;
+	if (o) {
+		json_out_object(o, "wedge");
+		json_out_u64(o, "pid", 7);
+		json_out_end(o);
+	}
+	return true;
+}
+
+static void hear(void *arg, const char *event, const char *id, const char *json, size_t len)
+{
+	(void)arg, (void)len;
+	snprintf(news, sizeof(news), "%s %s%s", event, id,
+		strstr(json, "\"state\":\"wedged\"") ? " wedged" : "");
+}
+
+START_TEST(wedged_devices_are_shown_and_told)
+{
+	open_scene("nvme");
+	inventory_set_wedged(inv, is_stuck, NULL);
+	inventory_set_listener(inv, hear, NULL);
+	check_lacks("0000:01:00.0", "wedge");
+	stuck = "0000:01:00.0";
+	inventory_wedge_changed(inv, stuck);
+	ck_assert_str_eq(news, "changed 0000:01:00.0 wedged");
+	check_has("0000:01:00.0", "\"state\":\"wedged\"");
+	check_has("0000:01:00.0", "\"wedge\":{\"pid\":7}");
+	check_lacks("nvme0n1", "wedge");
+	stuck = "nvme0n1";
+	inventory_wedge_changed(inv, "/dev/nvme0n1"); /* by its node */
+	ck_assert_str_eq(news, "changed nvme0n1 wedged");
+	stuck = NULL;
+	inventory_wedge_changed(inv, "nvme0n1");
+	ck_assert_str_eq(news, "changed nvme0n1");
+	inventory_free(inv);
+}
+END_TEST
+
 START_TEST(image_files_are_devices_when_named)
 {
 	struct inventory_attachment a = {.id = "v/d", .vm = "v"};
@@ -542,4 +587,5 @@ UNIT_MAIN(root_on_lvm_on_md, mount_through_multipath, route_through_bridge_vlan_
 	recorded_virtual_machine, recorded_server, names_that_people_paste, names_that_do_not_tell,
 	broken_trees_cost_only_what_is_broken, without_mounts_nothing_is_called_free,
 	new_uses_are_seen_at_once, attached_devices_are_taken, a_partition_is_taken_with_its_disk,
-	image_files_are_devices_when_named, lists_and_filters, fingerprints_tell_devices_apart)
+	wedged_devices_are_shown_and_told, image_files_are_devices_when_named, lists_and_filters,
+	fingerprints_tell_devices_apart)
