@@ -39,7 +39,7 @@ struct iommu_limits {
 	size_t range_count;
 	uint64_t granule_bytes; /* smallest page: addresses and lengths are multiples of it */
 	uint64_t page_sizes;    /* a bit for each size known to be possible; the granule's always */
-	uint64_t map_limit;     /* iommu_map() calls that can be in effect; UINT64_MAX: no limit */
+	uint64_t maps_left; /* iommu_map() calls that the kernel allows yet; UINT64_MAX: no limit */
 };
 
 /* May the device read, write? */
@@ -50,7 +50,10 @@ struct iommu_space;
 /* A space with nothing mapped and no device in it. */
 int iommu_space_new(enum iommu_api api, struct iommu_space **out, struct err *e);
 
-/* Takes all away that is mapped. No device may be in it any more. NULL is allowed. */
+/*
+ * No device may be in it any more; what was mapped is so no longer (with type1 from the moment on
+ * that the last device left). NULL is allowed.
+ */
 void iommu_space_free(struct iommu_space *space);
 
 static inline void iommu_space_free_p(struct iommu_space **space)
@@ -61,15 +64,15 @@ static inline void iommu_space_free_p(struct iommu_space **space)
 
 enum iommu_api iommu_space_api(const struct iommu_space *space);
 
-/* Stays valid, with its content renewed when a device enters. */
+/* Stays valid; its content is renewed when a device enters, and by iommu_space_refresh(). */
 const struct iommu_limits *iommu_space_limits(const struct iommu_space *space);
+int iommu_space_refresh(struct iommu_space *space, struct err *e);
 
 /* The addresses that are free in the space, for dma_map.h. NULL before the first device. */
 struct iova_alloc *iommu_space_iova(struct iommu_space *space);
 
-/* Bytes and calls of iommu_map() in effect. */
+/* By iommu_map(), in effect. */
 uint64_t iommu_space_mapped_bytes(const struct iommu_space *space);
-uint64_t iommu_space_map_count(const struct iommu_space *space);
 
 /*
  * Makes `len_bytes` of this process's memory at `memory` visible to the space's devices at `iova`;

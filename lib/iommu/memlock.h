@@ -26,13 +26,17 @@ const char *memlock_counter(enum iommu_api api);
 int memlock_read(enum iommu_api api, const struct iommu_space *space, uint64_t need_bytes,
 	struct memlock *m, struct err *e);
 
-/* 0, or -1 with e set (ERR_REFUSED, MEMLOCK): the sum, the limit, who counts, and what to set. */
+/*
+ * 0, or -1 with e set (ERR_REFUSED, MEMLOCK): the sum, the limit, who counts, and what to set.
+ * memlock_refused() says so in any case: the kernel knew of more.
+ */
 int memlock_check(const struct memlock *m, struct err *e);
+int memlock_refused(const struct memlock *m, struct err *e);
 
 /*
  * RLIMIT_MEMLOCK for a VMM with `memory_bytes` of guest memory and `device_count` passed-through
- * devices: with type1 each address space counts the memory again, and a VMM with a virtual IOMMU
- * (`own_spaces`) has one per device; the VMM's own small needs are in it.
+ * devices: each address space counts the memory again, and a VMM with a virtual IOMMU
+ * (`own_spaces`) has one per device; the VMM's own small needs are in it. With iommufd the VMMs
+ * of one user count together: add them up. 0 for no device.
  */
-uint64_t memlock_for_vmm(
-	enum iommu_api api, uint64_t memory_bytes, unsigned int device_count, bool own_spaces);
+uint64_t memlock_for_vmm(uint64_t memory_bytes, unsigned int device_count, bool own_spaces);
