@@ -38,6 +38,7 @@ struct binding_ask {
 	const char *device; /* a PCI function's id in the inventory */
 	const char *driver; /* BIND_VFIO, or a driver's name */
 	const char *holder;
+	const char *vm; /* whose other attachments of the group are no reason to refuse; or NULL */
 	bool whole_group; /* its companions are meant, too */
 };
 
@@ -78,5 +79,16 @@ int binding_take(struct daemon *d, const struct binding_ask *ask, binding_done_f
 int binding_give_back(
 	struct daemon *d, const char *holder, binding_done_fn *done, void *arg, struct err *e);
 
-/* Whether the holder has the device. */
-bool binding_has(struct daemon *d, const char *device, const char *holder);
+/* What the store has of one device and holder. */
+struct binding_row {
+	int64_t seq; /* later holders have greater ones */
+	char device[BINDING_ID_MAX];
+	char holder[BINDING_HOLDER_MAX];
+	char fingerprint[40];
+	char driver[BIND_DRIVER_MAX]; /* that it was given */
+	struct bind_state old;        /* what it had before */
+};
+
+/* False if the holder does not have the device, or the store cannot be read. `row` may be NULL. */
+bool binding_find(
+	struct daemon *d, const char *device, const char *holder, struct binding_row *row);

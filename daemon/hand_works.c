@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* All that hands can do, each by the module whose business it is. */
 #include "daemon/backing.h"
+#include "daemon/binding_works.h"
 #include "daemon/hands.h"
 
 const struct hand_work hand_works[] = {
 	{"open", sizeof(struct backing_facts), backing_work_open},
+	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},
+	{BINDING_WORK_MAKE, 0, binding_work_make},
 };
 const unsigned int hand_work_count = ARRAY_SIZE(hand_works);

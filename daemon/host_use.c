@@ -331,11 +331,40 @@ static int refuse_if_open(const struct inventory *inv, const struct device *d, s
 	return err_fix(e, "end that process, or give another device");
 }
 
+static bool is_own(const struct host_claim *c, const struct host_use_own *own)
+{
+	static const char prefix[] = "attachment ";
+
+	if (c->kind != USE_VM)
+		return false;
+	if (own->vm && c->vm && strcmp(own->vm, c->vm) == 0)
+		return true;
+	return own->attachment && strncmp(c->what, prefix, sizeof(prefix) - 1) == 0 &&
+	       strcmp(c->what + sizeof(prefix) - 1, own->attachment) == 0;
+}
+
+/* The worst use by others. */
+static const struct host_use *foreign_use(
+	const struct inv_node *node, const struct host_use_own *own)
+{
+	for (size_t i = 0; i < node->use_count; i++)
+		if (!is_own(node->uses[i].claim, own))
+			return &node->uses[i];
+	return NULL;
+}
+
 int host_use_check(struct inventory *inv, const struct device *d, struct err *e)
+{
+	return host_use_check_own(inv, d, &(const struct host_use_own){0}, e);
+}
+
+int host_use_check_own(struct inventory *inv, const struct device *d,
+	const struct host_use_own *own, struct err *e)
 {
 	enum device_class class = d->class;
 	auto_free char *id = strdup(d->id);
 	const struct inv_node *node;
+	const struct host_use *use;
 
 	if (!id)
 		return err_sys(e, ENOMEM, "find out who uses the device");
@@ -344,8 +373,9 @@ int host_use_check(struct inventory *inv, const struct device *d, struct err *e)
 	node = inv_find(inv, class, id);
 	if (!node)
 		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", id);
-	if (node->use_count)
-		return refuse_use(node, &node->uses[0], e);
+	use = foreign_use(node, own);
+	if (use)
+		return refuse_use(node, use, e);
 	if (inv->blind) {
 		err_set(e, ERR_REFUSED, "HOST-USE", "who uses %s cannot be found out", id);
 		err_evidence(

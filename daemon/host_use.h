@@ -64,3 +64,11 @@ size_t host_use_openers(const struct inventory *inv, const struct device *d, cha
  * ERR_NOT_FOUND if the device is gone. `d` is from inventory_resolve() or inventory_find().
  */
 int host_use_check(struct inventory *inv, const struct device *d, struct err *e);
+
+/* The same, where some attachments are no reason: by id, by VM; either may be NULL. */
+struct host_use_own {
+	const char *attachment, *vm;
+};
+
+int host_use_check_own(struct inventory *inv, const struct device *d,
+	const struct host_use_own *own, struct err *e);

@@ -11,12 +11,21 @@
 #define DEVICES "sys/bus/pci/devices"
 #define DRIVERS "sys/bus/pci/drivers"
 
+/* Also in hands, where libcheck is not. */
+static void must(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	perror(what);
+	abort();
+}
+
 /* tree_root is this file's own here: the path is in the environment, for hands. */
 static const char *root(void)
 {
 	const char *path = getenv("FAKE_PCI_ROOT");
 
-	ck_assert_ptr_nonnull(path);
+	must(path, "FAKE_PCI_ROOT");
 	return path;
 }
 
@@ -36,7 +45,7 @@ static void put(const char *path, const char *mode, const char *text)
 {
 	FILE *f = fopen(path, mode);
 
-	ck_assert_msg(f, "%s", path);
+	must(f, path);
 	fputs(text, f);
 	fclose(f);
 }
@@ -58,7 +67,7 @@ static void folder(const char *path)
 	char cmd[PATH_MAX + 16];
 
 	snprintf(cmd, sizeof(cmd), "mkdir -p '%s'", path);
-	ck_assert_int_eq(system(cmd), 0);
+	must(system(cmd) == 0, "system");
 }
 
 static void set_link(const char *id, const char *driver)
@@ -69,7 +78,7 @@ static void set_link(const char *id, const char *driver)
 	unlink(path);
 	snprintf(target, sizeof(target), "../../drivers/%s", driver);
 	if (driver[0])
-		ck_assert_int_eq(symlink(target, path), 0);
+		must(symlink(target, path) == 0, "symlink");
 }
 
 /* --- the tree --------------------------------------------------------------------------------- */
@@ -119,10 +128,10 @@ static void put_in_group(const char *id, int group)
 	folder(path);
 	path_of(path, "sys/kernel/iommu_groups/%d/devices/%s", group, id);
 	snprintf(target, sizeof(target), "../../../../bus/pci/devices/%s", id);
-	ck_assert_int_eq(symlink(target, path), 0);
+	must(symlink(target, path) == 0, "symlink");
 	path_of(path, DEVICES "/%s/iommu_group", id);
 	snprintf(target, sizeof(target), "../../../../kernel/iommu_groups/%d", group);
-	ck_assert_int_eq(symlink(target, path), 0);
+	must(symlink(target, path) == 0, "symlink");
 }
 
 void fake_pci_add(const char *id, int group, const char *driver)
@@ -150,7 +159,7 @@ void fake_pci_remove(const char *id)
 
 	path_of(path, DEVICES "/%s", id);
 	snprintf(cmd, sizeof(cmd), "rm -r '%s'", path);
-	ck_assert_int_eq(system(cmd), 0);
+	must(system(cmd) == 0, "system");
 }
 
 void fake_pci_driver(const char *driver, const char *id)
@@ -166,6 +175,12 @@ void fake_pci_driver(const char *driver, const char *id)
 	path_of(path, DRIVERS "/%s/table", driver);
 	snprintf(line, sizeof(line), "%s\n", id ? id : "");
 	put(path, "a", line);
+}
+
+void fake_pci_rebind(const char *id, const char *driver)
+{
+	fake_pci_driver(driver, id);
+	set_link(id, driver);
 }
 
 static void put_trait(const char *driver, const char *trait, int value)

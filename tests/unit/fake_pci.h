@@ -15,6 +15,9 @@ const char *fake_pci_new(void);
 void fake_pci_add(const char *id, int group, const char *driver);
 void fake_pci_remove(const char *id);
 
+/* Another driver gets it, without anybody being asked. */
+void fake_pci_rebind(const char *id, const char *driver);
+
 /* A driver that is there; `id`: of a device whose kind is in its table, or NULL. */
 void fake_pci_driver(const char *driver, const char *id);
 

@@ -195,7 +195,7 @@ static void add_module(const char *dir, const char *name, const char *alias)
 
 START_TEST(variant_is_chosen_by_modalias)
 {
-	char dir[512], cmd[1024], driver[BIND_DRIVER_MAX];
+	char dir[512], cmd[2048], driver[BIND_DRIVER_MAX];
 	struct utsname kernel;
 
 	begin("nvme");

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The inside of binding: what daemon/binding*.c share. Not for others. */
+#pragma once
+
+#include "daemon/binding.h"
+
+struct binding_rows {
+	struct binding_row *rows;
+	size_t count;
+};
+
+/* All of a holder, first come first; to be freed by free(rows->rows). */
+int binding_load(struct store *s, const char *holder, struct binding_rows *rows, struct err *e);
+
+/* All rows in one transaction; one that is there stays as it is. */
+int binding_add(struct store *s, const struct binding_rows *rows, struct err *e);
+
+/* What comes of a row that goes: a later holder of the device inherits what it had before. */
+bool binding_has_heir(struct store *s, const struct binding_row *row);
+int binding_forget(struct store *s, const struct binding_row *row, struct err *e);
+
+/* As binding_plan(), for one member: may it be touched now? */
+int binding_check_member(
+	struct daemon *d, const struct binding_ask *ask, const char *id, struct err *e);
+
+/* Whether that is asked for a VM: then it is the whole group's business. */
+bool binding_is_for_vfio(const struct binding_ask *ask);
