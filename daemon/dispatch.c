@@ -27,6 +27,10 @@ const struct method dispatch_methods[] = {
 	{MANAGER("Attach"), ROLE_CHANGE, LOCK_JOB, .params = &do_attach_params, .run = do_attach},
 	{MANAGER("Detach"), ROLE_CHANGE, LOCK_JOB, .params = &do_detach_params, .run = do_detach},
 
+	{MANAGER("Quiesce"), ROLE_CHANGE, LOCK_JOB, .params = &do_quiesce_params,
+		.run = do_quiesce},
+	{MANAGER("Resume"), ROLE_CHANGE, LOCK_JOB, .params = &do_resume_params, .run = do_resume},
+
 	{MANAGER("ListJobs"), ROLE_READ, LOCK_NONE, .run = do_list_jobs},
 	{MANAGER("ShowJob"), ROLE_READ, LOCK_NONE, .params = &do_show_job_params,
 		.run = do_show_job},

@@ -32,6 +32,12 @@ void do_detach(struct request *rq, const void *args);
 extern const struct json_params do_attach_params;
 extern const struct json_params do_detach_params;
 
+/* do_quiesce.c */
+void do_quiesce(struct request *rq, const void *args);
+void do_resume(struct request *rq, const void *args);
+extern const struct json_params do_quiesce_params;
+extern const struct json_params do_resume_params;
+
 /* do_job.c: jobs and events */
 void do_list_jobs(struct request *rq, const void *args);
 void do_show_job(struct request *rq, const void *args);

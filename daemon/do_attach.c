@@ -446,7 +446,7 @@ static int detach_ask(struct request *rq, const char *name, struct err *e)
 		return -1;
 	if (check_keeper(d, e) < 0)
 		return -1;
-	if (a->kept != KEPT_ATTACHED || a->busy)
+	if (a->kept != KEPT_ATTACHED || a->busy || a->gating)
 		return err_set(e, ERR_BUSY, "BUSY", "%s is %s", a->spec.id,
 			attachment_state_names[a->state]);
 	x = calloc(1, sizeof(*x));

@@ -28,6 +28,7 @@
 #include "daemon/hands.h"
 #include "daemon/inventory.h"
 #include "daemon/loop.h"
+#include "daemon/quiesce.h"
 #include "daemon/registry.h"
 #include "daemon/supervisor.h"
 #include "lib/cleanup.h"
@@ -166,6 +167,21 @@ static void owner_unknown(void *arg, const char *id, const struct keeper_item *i
 	list_append(&strangers, &s->node);
 }
 
+/* Whose gate is shut was quiesced, or about to be; which of both, the store knew. */
+static void rebuild_gate(struct daemon *d, struct attachment *a)
+{
+	auto_close int page = supervisor_fetch(d->supervisor, a->spec.id, VAULT_PAGE, NULL);
+	struct session_status status;
+	struct err e = ERR_INIT;
+
+	if (page < 0 || session_page_status(page, &status, NULL) < 0)
+		return;
+	a->gate = session_gate_flags(status.gate_word) & SESSION_GATE_SHUT;
+	a->quiesced = a->gate != 0;
+	if (a->quiesced && registry_keep_quiesced(d->registry, a, true, &e) < 0)
+		log_error("%s: quiesced, but not kept: %s", a->spec.id, e.msg);
+}
+
 /* All are found out before one is asked for: the link has one request out at a time. */
 static void rebuild_all(struct daemon *d)
 {
@@ -177,8 +193,10 @@ static void rebuild_all(struct daemon *d)
 		if (rebuild_one(d, s->id, &e) < 0)
 			log_error("%s: a worker that nobody knows: %s", s->id, e.msg);
 		a = registry_by_id(d->registry, s->id);
-		if (a)
+		if (a) {
 			a->worker = s->item;
+			rebuild_gate(d, a);
+		}
 		list_remove(&s->node);
 		free(s);
 	}
@@ -269,6 +287,27 @@ static void collect_op(void *arg, const struct journal_op *op)
 	all->ops[all->count++] = *op;
 }
 
+static void gate_ended(void *arg, const struct err *e)
+{
+	struct reconcile *r = arg;
+
+	if (e)
+		log_error("quiesce or resume: left half done, and tried again: %s", e->msg);
+	if (--r->open == 0)
+		reconcile_end(r);
+}
+
+static void resume_gate(struct reconcile *r, const struct journal_op *op)
+{
+	const struct quiesce_caller caller = {.done = gate_ended, .arg = r};
+	struct err e = ERR_INIT;
+
+	if (quiesce_go_on(r->d, op, &caller, &e) < 0)
+		log_error("%s %s: %s", op->verb, op->subject, e.msg);
+	else
+		r->open++;
+}
+
 static void resume_one(struct reconcile *r, const struct journal_op *op)
 {
 	const struct attach_caller caller = {.done = op_ended, .arg = r};
@@ -277,6 +316,10 @@ static void resume_one(struct reconcile *r, const struct journal_op *op)
 
 	log_info("%s %s was left half done: is %s", op->verb, op->subject,
 		op->direction == JOURNAL_COMMITTED ? "finished" : "undone");
+	if (quiesce_is_verb(op->verb)) {
+		resume_gate(r, op);
+		return;
+	}
 	if (!a) {
 		/* Before its first stage did anything, or after its last did all. */
 		if (journal_close(r->d->store, op, &e) < 0)

@@ -5,13 +5,14 @@
  *	preparing	being attached; when that does not work out it just goes
  *	ready		its worker serves, and waits for the VMM
  *	active		a VMM is connected
+ *	quiesced	no request is taken from the guest, and none is in flight (daemon/quiesce.c)
  *	recovering	its worker died, and the next one does not serve yet
  *	failed		it cannot serve, and a person has to look (reason); it may get better
  *	detaching	being detached; it does not come back
  *
  * Who moves it: attach and detach (preparing, detaching), the supervisor (recovering, failed, and
- * out of them), the session page (ready, active). In the store there is only how far its making or
- * unmaking got: everything else is seen anew.
+ * out of them), quiesce and resume (quiesced), the session page (ready, active). In the store there
+ * is only how far its making or unmaking got, and that it is quiesced: all else is seen anew.
  */
 #include "daemon/registry.h"
 
@@ -27,6 +28,7 @@ const char *const attachment_state_names[] = {
 	[ATTACHMENT_PREPARING] = "preparing",
 	[ATTACHMENT_READY] = "ready",
 	[ATTACHMENT_ACTIVE] = "active",
+	[ATTACHMENT_QUIESCED] = "quiesced",
 	[ATTACHMENT_RECOVERING] = "recovering",
 	[ATTACHMENT_FAILED] = "failed",
 	[ATTACHMENT_DETACHING] = "detaching",
@@ -48,10 +50,16 @@ static_assert(ARRAY_SIZE(attachment_cache_names) == ATTACHMENT_CACHES, "a name f
 
 static const unsigned int edges[] = {
 	[ATTACHMENT_PREPARING] = TO(READY) | TO(ACTIVE) | TO(RECOVERING),
-	[ATTACHMENT_READY] = TO(ACTIVE) | TO(RECOVERING) | TO(FAILED) | TO(DETACHING),
-	[ATTACHMENT_ACTIVE] = TO(READY) | TO(RECOVERING) | TO(FAILED) | TO(DETACHING),
-	[ATTACHMENT_RECOVERING] = TO(READY) | TO(ACTIVE) | TO(FAILED) | TO(DETACHING),
-	[ATTACHMENT_FAILED] = TO(READY) | TO(ACTIVE) | TO(RECOVERING) | TO(DETACHING),
+	[ATTACHMENT_READY] =
+		TO(ACTIVE) | TO(QUIESCED) | TO(RECOVERING) | TO(FAILED) | TO(DETACHING),
+	[ATTACHMENT_ACTIVE] =
+		TO(READY) | TO(QUIESCED) | TO(RECOVERING) | TO(FAILED) | TO(DETACHING),
+	[ATTACHMENT_QUIESCED] =
+		TO(READY) | TO(ACTIVE) | TO(RECOVERING) | TO(FAILED) | TO(DETACHING),
+	[ATTACHMENT_RECOVERING] =
+		TO(READY) | TO(ACTIVE) | TO(QUIESCED) | TO(FAILED) | TO(DETACHING),
+	[ATTACHMENT_FAILED] =
+		TO(READY) | TO(ACTIVE) | TO(QUIESCED) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_DETACHING] = 0,
 };
 static_assert(ARRAY_SIZE(edges) == ATTACHMENT_STATES, "edges of each state");
@@ -262,6 +270,16 @@ void registry_set_state(
 	registry_say(r, a, "changed");
 }
 
+/* What a worker that serves says of itself; quiesced is what the store says. */
+static enum attachment_state state_of(const struct attachment *a, const struct session_status *s)
+{
+	if (s->failed)
+		return ATTACHMENT_FAILED;
+	if (a->quiesced)
+		return ATTACHMENT_QUIESCED;
+	return s->connected ? ATTACHMENT_ACTIVE : ATTACHMENT_READY;
+}
+
 void registry_look(struct registry *r, struct attachment *a)
 {
 	struct session_status status;
@@ -270,12 +288,11 @@ void registry_look(struct registry *r, struct attachment *a)
 	if (a->kept != KEPT_ATTACHED || a->state == ATTACHMENT_DETACHING || a->worker.pid <= 0 ||
 		!a->worker.ready)
 		return;
-	if (a->page_fd < 0 || session_page_status(a->page_fd, &status, &e) < 0)
+	if (a->page_fd < 0 || session_page_status(a->page_fd, &status, &e) < 0) {
 		registry_set_state(r, a, ATTACHMENT_FAILED,
 			a->page_fd < 0 ? "its session page is lost" : e.msg);
-	else if (status.failed)
-		registry_set_state(r, a, ATTACHMENT_FAILED, status.reason);
-	else
-		registry_set_state(
-			r, a, status.connected ? ATTACHMENT_ACTIVE : ATTACHMENT_READY, NULL);
+		return;
+	}
+	a->connected = status.connected;
+	registry_set_state(r, a, state_of(a, &status), status.failed ? status.reason : NULL);
 }

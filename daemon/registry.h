@@ -23,6 +23,7 @@ enum attachment_state {
 	ATTACHMENT_PREPARING,
 	ATTACHMENT_READY,
 	ATTACHMENT_ACTIVE,
+	ATTACHMENT_QUIESCED,
 	ATTACHMENT_RECOVERING,
 	ATTACHMENT_FAILED,
 	ATTACHMENT_DETACHING,
@@ -82,6 +83,15 @@ struct attachment {
 	/* Told of everything the keeper says about its worker; NULL: nobody waits. */
 	void (*on_worker)(void *arg);
 	void *on_worker_arg;
+	/* The gate (daemon/quiesce.h). */
+	bool gating;        /* quiesce or resume is at it */
+	bool quiesced;      /* as the store has it */
+	bool connected;     /* when it was last looked at */
+	unsigned int gate;  /* what is wanted: SESSION_GATE_... */
+	uint64_t gate_word; /* what its worker has to hear for that; 0: nothing yet */
+	void (*on_gate)(
+		void *arg); /* told when it may have heard, or done so; NULL: nobody waits */
+	void *on_gate_arg;
 	/* for the supervisor */
 	unsigned int failed_starts; /* generations in a row that never came to serve */
 	uint64_t try_again_ms;      /* when a start is due; 0: none is */
@@ -117,7 +127,7 @@ void registry_remove(struct registry *r, struct attachment *a);
 void registry_set_state(
 	struct registry *r, struct attachment *a, enum attachment_state state, const char *reason);
 
-/* Looks into the session page: ready or active, or failed, as the worker says there. */
+/* Looks into the session page: in what state it is that way. */
 void registry_look(struct registry *r, struct attachment *a);
 
 /* --- registry_store.c: what is kept ----------------------------------------------------------- */
@@ -130,6 +140,8 @@ int registry_load(struct registry *r, struct err *e);
 int registry_keep(struct registry *r, const struct attachment *a, struct err *e);
 int registry_keep_as(
 	struct registry *r, struct attachment *a, enum attachment_kept kept, struct err *e);
+int registry_keep_quiesced(
+	struct registry *r, const struct attachment *a, bool quiesced, struct err *e);
 int registry_unkeep(struct registry *r, const struct attachment *a, struct err *e);
 
 /* --- registry_json.c: how it is shown --------------------------------------------------------- */

@@ -128,7 +128,7 @@ void registry_put_vm(struct registry *r, const char *vm, struct json_out *o, con
 		if (strcmp(a->spec.vm, vm) != 0)
 			continue;
 		registry_look(r, a);
-		runs = runs || a->state == ATTACHMENT_ACTIVE;
+		runs = runs || a->connected;
 		json_out_str(o, NULL, a->spec.id);
 	}
 	json_out_end(o);

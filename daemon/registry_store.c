@@ -30,6 +30,7 @@ static const char *const migrations[] = {
 	BINDING_SCHEMA,
 	/* All there were until then are paravirtual: 0. */
 	"ALTER TABLE attachment ADD COLUMN path INTEGER NOT NULL DEFAULT 0;",
+	"ALTER TABLE attachment ADD COLUMN quiesced INTEGER NOT NULL DEFAULT 0;",
 };
 
 const struct store_schema registry_schema = {
@@ -87,6 +88,8 @@ static int load_row(void *arg, const struct store_row *row)
 		return 0;
 	}
 	a->kept = (enum attachment_kept)kept;
+	a->quiesced = store_row_int(row, 11) != 0;
+	a->gate = a->quiesced ? SESSION_GATE_SHUT : 0;
 	/* Not a change of what is: only now is it known here. */
 	if (a->kept == KEPT_ATTACHED)
 		a->state = ATTACHMENT_RECOVERING;
@@ -108,8 +111,8 @@ static int load_number(void *arg, const struct store_row *row)
 int registry_load(struct registry *r, struct err *e)
 {
 	static const char rows[] =
-		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept, path"
-		" FROM attachment ORDER BY number";
+		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept, path,"
+		" quiesced FROM attachment ORDER BY number";
 	static const char next[] = "SELECT next_number FROM counter";
 
 	if (store_run(r->store, next, STORE_NO_BIND, load_number, r, e) < 0)
@@ -157,6 +160,15 @@ int registry_keep_as(
 
 	return store_run(r->store, sql,
 		STORE_BIND(STORE_INT(kept), STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
+}
+
+int registry_keep_quiesced(
+	struct registry *r, const struct attachment *a, bool quiesced, struct err *e)
+{
+	static const char sql[] = "UPDATE attachment SET quiesced = ? WHERE number = ?";
+
+	return store_run(r->store, sql,
+		STORE_BIND(STORE_INT(quiesced), STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
 }
 
 int registry_unkeep(struct registry *r, const struct attachment *a, struct err *e)

@@ -163,10 +163,45 @@ static void supervisor_worker_died(struct supervisor *s, struct attachment *a)
 	}
 }
 
+/* --- the gate --------------------------------------------------------------------------------- */
+
+/*
+ * Says what the worker has not heard; one that cannot be told now is told when it has come to
+ * serve, or with the next tick. What an earlier daemon said holds, if it is what is wanted.
+ */
+static void supervisor_check_gate(struct supervisor *s, struct attachment *a)
+{
+	struct session_status status;
+
+	if (a->page_fd < 0 || a->worker.pid <= 0 ||
+		session_page_status(a->page_fd, &status, NULL) < 0)
+		return;
+	if (!a->gate_word)
+		a->gate_word = session_gate_flags(status.gate_word) == a->gate
+				       ? status.gate_word
+				       : session_gate_next(status.gate_word, a->gate);
+	if (status.gate_word != a->gate_word)
+		keeper_link_tell(s->link, a->spec.id, WORKER_TELL_GATE, a->gate_word, NULL);
+}
+
+void supervisor_set_gate(struct supervisor *s, struct attachment *a, unsigned int flags)
+{
+	struct session_status status;
+
+	if (a->page_fd >= 0 && session_page_status(a->page_fd, &status, NULL) == 0)
+		a->gate_word = MAX(a->gate_word, status.gate_word);
+	a->gate = flags;
+	a->gate_word = session_gate_next(a->gate_word, flags);
+	supervisor_check_gate(s, a);
+}
+
 /* --- what the keeper says --------------------------------------------------------------------- */
 
 void supervisor_look(struct supervisor *s, struct attachment *a)
 {
+	supervisor_check_gate(s, a);
+	if (a->on_gate)
+		a->on_gate(a->on_gate_arg);
 	if (a->on_worker) {
 		a->on_worker(a->on_worker_arg);
 		return;
@@ -256,6 +291,7 @@ static void supervisor_tick(void *arg, unsigned int events)
 		if (s->begun && a->try_again_ms && a->try_again_ms <= now && !a->on_worker)
 			supervisor_start(s, a);
 		supervisor_check_size(s, a);
+		supervisor_check_gate(s, a);
 	}
 	supervisor_plan(s);
 }

@@ -44,6 +44,12 @@ int supervisor_spawn(struct supervisor *s, struct attachment *a, struct err *e);
 int supervisor_kill(struct supervisor *s, const struct attachment *a, int sig, struct err *e);
 int supervisor_forget(struct supervisor *s, const struct attachment *a, struct err *e);
 
+/*
+ * What the gate of its worker is to be, SESSION_GATE_...: told again until it has heard, its
+ * successors too. a->on_gate() is told of news.
+ */
+void supervisor_set_gate(struct supervisor *s, struct attachment *a, unsigned int flags);
+
 /* Acts on what is known of its worker, when an operation that did that is over. */
 void supervisor_look(struct supervisor *s, struct attachment *a);
 

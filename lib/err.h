@@ -40,8 +40,8 @@ struct err {
 	int sys;       /* errno behind it, 0 if none */
 	char code[24]; /* stable, as in `iovctl explain CODE`; never empty after err_set() */
 	char msg[512]; /* grows leftwards: "attach 0000:3b:00.2: map: No space left on device" */
-	char evidence[320]; /* what was seen, and where: "/sys/...: 1"; may be empty */
-	char fix[320];      /* what to do about it; may be empty */
+	char evidence[1024]; /* what was seen, and where: "/sys/...: 1"; may be empty */
+	char fix[320];       /* what to do about it; may be empty */
 };
 
 #define ERR_INIT                                                                                   \

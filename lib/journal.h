@@ -27,7 +27,7 @@ enum journal_direction {
 struct journal_op {
 	int64_t id;
 	char verb[16];
-	char subject[16];
+	char subject[40];   /* what it is done to, as the verb understands it */
 	unsigned int stage; /* the last one that was begun */
 	enum journal_direction direction;
 };

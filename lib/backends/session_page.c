@@ -58,6 +58,15 @@ int session_page_create(struct err *e)
 	return steal_fd(&fd);
 }
 
+int session_page_set_gate(int fd, uint64_t word, struct err *e)
+{
+	const off_t at = offsetof(struct session_page, gate.word);
+
+	if (pwrite(fd, &word, sizeof(word), at) != sizeof(word))
+		return err_sys(e, errno, "write the session page");
+	return 0;
+}
+
 static int page_check(const struct session_page *page, struct err *e)
 {
 	if (page->magic != SESSION_PAGE_MAGIC)

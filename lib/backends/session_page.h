@@ -25,15 +25,24 @@ static inline uint64_t session_gate_word(uint64_t serial, unsigned int flags)
 	return serial << 8 | flags;
 }
 
-static inline uint64_t session_gate_serial(uint64_t word)
+/* What comes after `word` and says `flags`. */
+static inline uint64_t session_gate_next(uint64_t word, unsigned int flags)
 {
-	return word >> 8;
+	return session_gate_word((word >> 8) + 1, flags);
+}
+
+static inline unsigned int session_gate_flags(uint64_t word)
+{
+	return word & 0xff;
 }
 
 struct session_page; /* the layout: session_page_layout.h, for the worker's side only */
 
 /* A fresh page, zeroed and sealed, with magic and version set. Returns the memfd. */
 int session_page_create(struct err *e);
+
+/* Before a page has its first worker: the word that it finds there. */
+int session_page_set_gate(int fd, uint64_t word, struct err *e);
 
 /* What the daemon shows and decides by. */
 struct session_status {

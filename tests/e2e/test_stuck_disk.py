@@ -9,41 +9,12 @@ import time
 
 from lib import disk, jobs, servers
 from lib.guest import Qemu, blk_args
-from lib.proc import Failed, Process, need, until
-from lib.qmp import Qmp
+from lib.proc import Failed
 from lib.report import main
+from lib.slow import SlowDisk
 
 DRAIN_MS = 1000
 PATIENCE_S = 10  # ten times the drain's deadline
-
-
-class SlowDisk(Process):
-    """The image through FUSE, with as many requests a second as it is told."""
-
-    def __init__(self, image, scratch):
-        need("qemu-storage-daemon", "qemu-system-x86")
-        self.path, qmp = scratch / "slow.img", scratch / "slow.qmp"
-        self.path.touch()
-        super().__init__(
-            [
-                "qemu-storage-daemon",
-                "--object", "throttle-group,id=limit",
-                "--blockdev", f"file,node-name=file,filename={image}",
-                "--blockdev", "throttle,node-name=slow,file=file,throttle-group=limit",
-                "--export", f"fuse,id=x,node-name=slow,mountpoint={self.path},writable=on,"
-                "allow-other=on",
-                "--chardev", f"socket,id=q,path={qmp},server=on,wait=off",
-                "--monitor", "chardev=q",
-            ],
-            scratch / "slow.log",
-        )  # fmt: skip
-        until(lambda: self.path.stat().st_size == image.stat().st_size, 20, "the FUSE export")
-        self.qmp = Qmp(qmp)
-
-    def requests_per_second(self, number):
-        """0 is no limit."""
-        limits = {"iops-total": number, "iops-total-max": number}
-        self.qmp.command("qom-set", path="/objects/limit", property="limits", value=limits)
 
 
 def test(scratch):

@@ -46,10 +46,10 @@ def package():
     return Package(cache.entry(f"libblkio-{cache.digest(SUITE, *PACKAGES)}", build))
 
 
-def client():
-    """The command of our own small client (tests/e2e/blkio_client.c)."""
+def client(name="blkio_client"):
+    """The command of one of our own small clients (tests/e2e/NAME.c)."""
     library = package()
-    source = cache.TOP / "tests/e2e/blkio_client.c"
-    name = f"blkio-client-{cache.digest(source, library.root.name)}"
-    built = cache.entry(name, lambda work: library.compile(source, work / "blkio_client"))
-    return library.run(built / "blkio_client")
+    source = cache.TOP / f"tests/e2e/{name}.c"
+    key = f"{name.replace('_', '-')}-{cache.digest(source, library.root.name)}"
+    built = cache.entry(key, lambda work: library.compile(source, work / name))
+    return library.run(built / name)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The history checker itself: silent about a good disk, and not about a bad one.
+
+The disk is made bad behind the server's back, in the ways that a lost, a late and a misplaced write
+would leave it.
+"""
+import os
+
+from lib import disk, servers
+from lib.history import History
+from lib.proc import Failed, until
+from lib.report import main
+
+BLOCK = 4096
+HOT = 8  # blocks that half of the requests go to
+
+
+def read(image, block):
+    with open(image, "rb") as file:
+        return os.pread(file.fileno(), BLOCK, block * BLOCK)
+
+
+def write(image, block, data):
+    with open(image, "r+b") as file:
+        os.pwrite(file.fileno(), data, block * BLOCK)
+        os.fsync(file.fileno())
+
+
+def an_old_write_again(image):
+    old = [read(image, block) for block in range(HOT)]
+    until(lambda: all(read(image, n) != data for n, data in enumerate(old)), 30, "later writes")
+    for block, data in enumerate(old):
+        write(image, block, data)
+
+
+def a_write_lost(image):
+    for block in range(HOT):
+        write(image, block, bytes(BLOCK))
+
+
+def a_write_elsewhere(image):
+    for block in range(HOT):
+        write(image, block, read(image, block + HOT))
+
+
+BAD = {
+    an_old_write_again: "which was overwritten by then",
+    a_write_lost: "has generation 0, which was overwritten",
+    a_write_elsewhere: "torn or of somewhere else",
+}
+
+
+def used(image):
+    return all(read(image, block) != bytes(BLOCK) for block in range(2 * HOT))
+
+
+def test(scratch):
+    image = disk.blank(scratch / "disk.img", 1)
+    with servers.alone(image, scratch) as server:
+        with History(server.socket, scratch, "good", image=image) as history:
+            until(lambda: used(image), 30, "a disk that is written")
+            good = history.end()
+    for n, (spoil, words) in enumerate(BAD.items()):
+        image = disk.blank(scratch / f"bad{n}.img", 1)
+        with servers.alone(image, scratch, f"bad{n}") as server:
+            with History(server.socket, scratch, f"h{n}", image=image) as history:
+                until(lambda image=image: used(image), 30, "a disk that is written")
+                spoil(image)
+                if history.wait(30) == 0 or words not in history.log.read_text():
+                    raise Failed(f"{spoil.__name__} was not seen: {history.tail()}")
+    return f"{good} on a good disk; {len(BAD)} bad ones were seen to be bad"
+
+
+main(test)
