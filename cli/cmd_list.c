@@ -15,7 +15,7 @@ static const struct listing {
 				    {"NAME", "name"}, {"IN USE BY", "in_use_by"}}}},
 	{"groups", "ListGroups", false, false, false,
 		{"groups", {{"GROUP", "id"}, {"TYPE", "type"}, {"VIABLE", "viable"},
-				   {"IOMMU", "iommu"}, {"DEVICES", "devices"}}}},
+				   {"IOMMU", "iommu"}, {"DEVICES", "devices"}, {"WHY", "why"}}}},
 	{"attachments", "ListAttachments", false, true, false,
 		{"attachments", {{"ID", "id"}, {"DEVICE", "device"}, {"VM", "vm"}, {"PATH", "path"},
 					{"STATE", "state"}, {"RESTARTS", "restarts"},

@@ -65,6 +65,10 @@ _iovctl_words()
 	attach:1)
 		_iovctl_ids vms
 		;;
+	group:0)
+		_iovctl_ids groups
+		_iovctl_ids devices
+		;;
 	detach:0)
 		_iovctl_ids attachments
 		;;
@@ -76,6 +80,7 @@ _iovctl_words()
 		_iovctl_ids attachments
 		_iovctl_ids vms
 		_iovctl_ids jobs
+		_iovctl_ids groups
 		;;
 	esac
 }
@@ -101,7 +106,7 @@ _iovctl()
 		mapfile -t COMPREPLY < <(compgen -u -- "$current")
 		return
 		;;
-	--path | --cache)
+	--path | --cache | --type)
 		found=$(_iovctl_choices "$verb" "$previous")
 		;;
 	*)

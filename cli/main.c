@@ -5,12 +5,13 @@
 
 #include "cli/out.h"
 
-extern const struct cmd cmd_attach, cmd_detach, cmd_job, cmd_list, cmd_quiesce, cmd_resume,
-	cmd_show, cmd_watch;
+extern const struct cmd cmd_attach, cmd_detach, cmd_group, cmd_job, cmd_list, cmd_quiesce,
+	cmd_resume, cmd_show, cmd_watch;
 
 const struct cmd *const cmd_all[] = {
 	&cmd_list,
 	&cmd_show,
+	&cmd_group,
 	&cmd_attach,
 	&cmd_detach,
 	&cmd_quiesce,

@@ -19,6 +19,10 @@ const struct method dispatch_methods[] = {
 	{MANAGER("ListDevices"), ROLE_READ, LOCK_NONE, .params = &do_list_devices_params,
 		.run = do_list_devices},
 	{MANAGER("ListGroups"), ROLE_READ, LOCK_NONE, .run = do_list_groups},
+	{MANAGER("ShowGroup"), ROLE_READ, LOCK_NONE, .params = &do_show_group_params,
+		.run = do_show_group},
+	{MANAGER("SetGroup"), ROLE_CHANGE, LOCK_JOB, .params = &do_set_group_params,
+		.run = do_set_group},
 	{MANAGER("Show"), ROLE_READ, LOCK_NONE, .params = &do_show_params, .run = do_show},
 
 	{MANAGER("ListAttachments"), ROLE_READ, LOCK_NONE, .params = &do_list_attachments_params,

@@ -14,12 +14,18 @@ void do_get_info(struct request *rq, const void *args);
 void do_get_interface(struct request *rq, const void *args);
 extern const struct json_params do_get_interface_params;
 
-/* do_inventory.c, do_show.c: devices and groups, and anything by its name */
+/* do_inventory.c, do_show.c: devices, and anything by its name */
 void do_list_devices(struct request *rq, const void *args);
-void do_list_groups(struct request *rq, const void *args);
 void do_show(struct request *rq, const void *args);
 extern const struct json_params do_list_devices_params;
 extern const struct json_params do_show_params;
+
+/* do_group.c: IOMMU groups */
+void do_list_groups(struct request *rq, const void *args);
+void do_show_group(struct request *rq, const void *args);
+void do_set_group(struct request *rq, const void *args);
+extern const struct json_params do_show_group_params;
+extern const struct json_params do_set_group_params;
 
 /* do_attachment.c: attachments and the VMs that have them */
 void do_list_attachments(struct request *rq, const void *args);

@@ -2,9 +2,11 @@
 /* All that hands can do, each by the module whose business it is. */
 #include "daemon/backing.h"
 #include "daemon/binding_works.h"
+#include "daemon/group_type.h"
 #include "daemon/hands.h"
 
 const struct hand_work hand_works[] = {
+	{"group-type", 0, group_type_work},
 	{"open", sizeof(struct backing_facts), backing_work_open},
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},
 	{BINDING_WORK_MAKE, 0, binding_work_make},

@@ -94,6 +94,7 @@ static struct inv_node *node_insert(struct inventory *inv, struct device *dev)
 	inv->node_count++;
 	inv->generation++;
 	node->dev = dev;
+	inv_groups_touch(inv, dev);
 	return node;
 }
 
@@ -111,6 +112,7 @@ void inv_remove(struct inventory *inv, struct inv_node *node)
 	size_t place = node_place(inv, node->dev->class, node->dev->id);
 
 	host_use_forget(inv, node);
+	inv_groups_touch(inv, node->dev);
 	inv->node_count--;
 	memmove(inv->nodes + place, inv->nodes + place + 1,
 		(inv->node_count - place) * sizeof(struct inv_node *));
@@ -148,12 +150,15 @@ static void node_replace(struct inventory *inv, struct inv_node *node, struct de
 	auto_free char *after = NULL;
 	bool edges_differ = !same_edges(node->dev, dev);
 
+	if (node->dev->iommu_group != dev->iommu_group)
+		inv_groups_touch(inv, node->dev);
 	device_free(node->dev);
 	node->dev = dev;
 	node->stale = false;
 	after = facts_text(inv, node);
 	if (before && after && strcmp(before, after) == 0 && !edges_differ)
 		return;
+	inv_groups_touch(inv, node->dev);
 	inv->generation++;
 	free(node->json);
 	node->json = NULL;
@@ -381,6 +386,7 @@ int inventory_new(
 	if (scan(inv, e) < 0)
 		goto fail;
 	inv_write_all(inv);
+	inv_groups_settle(inv);
 	*out = inv;
 	return 0;
 fail:
@@ -396,6 +402,7 @@ void inventory_free(struct inventory *inv)
 	host_use_release(inv);
 	for (size_t i = 0; i < inv->node_count; i++)
 		node_free(inv->nodes[i]);
+	inv_groups_free(inv);
 	inv->tell = NULL;
 	free(inv->news);
 	free(inv->nodes);

@@ -14,6 +14,7 @@
 #include "proto/json.h"
 
 struct inventory;
+struct iommu_group;
 
 /*
  * Reads all devices below `sysroot`. On the live host (sysroot "/") and with a loop (may be NULL)
@@ -86,3 +87,17 @@ int inventory_put_devices(struct inventory *inv, const struct inventory_filter *
 	struct json_out *o, const char *key, struct err *e);
 int inventory_put_device(struct inventory *inv, const struct device *d, struct json_out *o,
 	const char *key, struct err *e);
+
+/*
+ * A group, read again: for decisions. NULL with e set: ERR_NOT_FOUND, or ERR_REFUSED (code GRP-NONE)
+ * for a device that is in no group. Of a device that is no PCI function: that of the function it is
+ * on. Valid until the model changes.
+ */
+const struct iommu_group *inventory_group(struct inventory *inv, uint32_t id, struct err *e);
+const struct iommu_group *inventory_group_of(
+	struct inventory *inv, const struct device *d, struct err *e);
+
+/* Adds an array of all groups, as the model has them / one, read again, with its streams. */
+void inventory_put_groups(struct inventory *inv, struct json_out *o, const char *key);
+int inventory_put_group(
+	struct inventory *inv, uint32_t id, struct json_out *o, const char *key, struct err *e);

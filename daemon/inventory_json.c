@@ -201,6 +201,8 @@ void inv_put_json(const struct inventory *inv, const struct inv_node *node, stru
 	put_short_facts(o, d);
 	if (detail >= INV_FACTS) {
 		put_facts(o, d);
+		if (detail == INV_ALL)
+			inv_put_group_facts(inv, d, o);
 		if (detail == INV_ALL && sysroot_is_live(inv->root))
 			put_openers(o, inv, d);
 		json_out_end(o);
@@ -286,6 +288,7 @@ int inventory_put_device(struct inventory *inv, const struct device *d, struct j
 
 	if (!id)
 		return err_sys(e, ENOMEM, "show the device");
+	inv_groups_settle(inv);
 	host_use_update(inv); /* after which d may be gone */
 	node = inv_find(inv, class, id);
 	if (!node)

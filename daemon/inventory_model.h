@@ -36,6 +36,8 @@ struct inv_news {
 	size_t len;
 };
 
+struct inv_group;
+
 struct inventory {
 	struct sysroot *root;
 	struct pci_names *names;
@@ -48,6 +50,9 @@ struct inventory {
 	uint64_t generation;     /* counts changes of the model */
 	uint64_t linked;         /* the generation that the edges are of */
 	uint64_t walks;
+
+	struct inv_group **groups; /* by number (daemon/inventory_groups.c) */
+	size_t group_count;
 
 	struct host_claim *claims;
 	size_t claim_count, claim_room;
@@ -107,6 +112,14 @@ enum inv_detail { INV_LIST, INV_FACTS, INV_ALL };
 
 void inv_put_json(const struct inventory *inv, const struct inv_node *node, struct json_out *o,
 	const char *key, enum inv_detail detail);
+
+/* Brings the groups up to date; forgets what is known of a device's group; frees all. */
+void inv_groups_settle(struct inventory *inv);
+void inv_groups_touch(struct inventory *inv, const struct device *d);
+void inv_groups_free(struct inventory *inv);
+
+/* Adds the members "streams" and "why" of a PCI function, after inv_groups_settle(). */
+void inv_put_group_facts(const struct inventory *inv, const struct device *d, struct json_out *o);
 
 /* Writes the text of every device ahead of the first request. */
 void inv_write_all(struct inventory *inv);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/binding.h"
+#include "daemon/group_type.h"
 #include "daemon/registry_internal.h"
 #include "lib/journal.h"
 #include "lib/log.h"
@@ -28,6 +29,7 @@ static const char *const migrations[] = {
 	"CREATE TABLE counter (next_number INTEGER NOT NULL);"
 	"INSERT INTO counter VALUES (1);" JOURNAL_SCHEMA,
 	BINDING_SCHEMA,
+	GROUP_TYPE_SCHEMA,
 	/* All there were until then are paravirtual: 0. */
 	"ALTER TABLE attachment ADD COLUMN path INTEGER NOT NULL DEFAULT 0;",
 	"ALTER TABLE attachment ADD COLUMN quiesced INTEGER NOT NULL DEFAULT 0;",

@@ -16,8 +16,8 @@ struct daemon;
 typedef int show_fn(
 	struct daemon *d, const char *name, struct json_out *o, const char *key, struct err *e);
 
-show_fn show_device; /* daemon/do_inventory.c */
-show_fn show_group;
+show_fn show_device;     /* daemon/do_inventory.c */
+show_fn show_group;      /* daemon/do_group.c */
 show_fn show_attachment; /* daemon/do_attachment.c */
 show_fn show_vm;
 show_fn show_job; /* daemon/do_job.c */

@@ -63,13 +63,31 @@ static int read_members(struct iommu_group *group, const struct sysfs_dir *dir)
 	return 0;
 }
 
+static int read_regions(struct iommu_group *group, const struct sysfs_dir *dir)
+{
+	struct iommu_region regions[IOMMU_MAX_REGIONS];
+	char text[16384];
+	ssize_t len = sysfs_read_raw(dir, "reserved_regions", text, sizeof(text) - 1);
+	size_t count;
+
+	if (len < 0)
+		return 0;
+	text[len] = '\0';
+	count = iommu_parse_regions(text, regions, ARRAY_SIZE(regions));
+	group->regions = count ? calloc(count, sizeof(*regions)) : NULL;
+	if (count && !group->regions)
+		return -ENOMEM;
+	if (count)
+		memcpy(group->regions, regions, count * sizeof(*regions));
+	group->region_count = count;
+	return 0;
+}
+
 int iommu_group_read(
 	const struct sysroot *root, const char *id, struct iommu_group *group, struct err *e)
 {
-	char text[16384];
 	struct sysfs_dir dir;
 	uint64_t number;
-	ssize_t len;
 	int rc;
 
 	*group = (struct iommu_group){0};
@@ -78,15 +96,12 @@ int iommu_group_read(
 		return err_set(e, ERR_NOT_FOUND, "NO-SUCH", "there is no IOMMU group %s", id);
 	group->id = (uint32_t)number;
 	sysfs_read_text(&dir, "type", group->type, sizeof(group->type));
-	len = sysfs_read_raw(&dir, "reserved_regions", text, sizeof(text) - 1);
-	if (len >= 0) {
-		text[len] = '\0';
-		group->region_count = iommu_parse_regions(text, group->regions, IOMMU_MAX_REGIONS);
-	}
-	rc = read_members(group, &dir);
+	rc = read_regions(group, &dir);
+	if (rc == 0)
+		rc = read_members(group, &dir);
 	if (rc < 0) {
 		iommu_group_release(group);
-		return err_sys(e, -rc, "list the devices of IOMMU group %s", id);
+		return err_sys(e, -rc, "read IOMMU group %s", id);
 	}
 	return 0;
 }
@@ -94,8 +109,10 @@ int iommu_group_read(
 void iommu_group_release(struct iommu_group *group)
 {
 	free(group->members);
+	free(group->regions);
 	group->members = NULL;
-	group->member_count = 0;
+	group->regions = NULL;
+	group->member_count = group->region_count = 0;
 }
 
 static const struct iommu_member *first_blocker(const struct iommu_group *group)

@@ -27,7 +27,7 @@ struct iommu_group {
 	char iommu[40]; /* "dmar0"; "" if nobody says */
 	struct iommu_member *members;
 	size_t member_count;
-	struct iommu_region regions[IOMMU_MAX_REGIONS];
+	struct iommu_region *regions;
 	size_t region_count;
 };
 
