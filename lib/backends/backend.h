@@ -62,6 +62,11 @@ struct backend_ops {
 
 	/* Where the device keeps what must survive its worker: zeroed when new. Called first. */
 	int (*restore)(struct backend *b, uint8_t saved[64], struct err *e);
+	/*
+	 * Goes on for a driver that knows `config`, of another device: takes over what the driver
+	 * has set there; -1 when this device is not as that one was.
+	 */
+	int (*adopt)(struct backend *b, const uint8_t config[256], struct err *e);
 	/* Looks again at what the outside may have changed (size); true: the configuration did. */
 	bool (*refresh)(struct backend *b);
 

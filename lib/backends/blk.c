@@ -181,6 +181,30 @@ static int blk_restore(struct backend *b, uint8_t saved[64], struct err *e)
 	return 0;
 }
 
+/* What a driver reads once and goes by from then on must not differ. */
+static int blk_adopt(struct backend *b, const uint8_t config[256], struct err *e)
+{
+	struct blk *blk = blk_of(b);
+	struct virtio_blk_config was, is;
+
+	memcpy(&was, config, sizeof(was));
+	fill_config(blk, &is);
+	if (was.capacity != is.capacity)
+		return err_set(e, ERR_REFUSED, "DISK-DIFFERS",
+			"the disk has %llu sectors, and the one before had %llu",
+			(unsigned long long)is.capacity, (unsigned long long)was.capacity);
+	if (was.blk_size != is.blk_size)
+		return err_set(e, ERR_REFUSED, "DISK-DIFFERS",
+			"the disk has blocks of %u bytes, and the one before of %u", is.blk_size,
+			was.blk_size);
+	if (was.num_queues > is.num_queues)
+		return err_set(e, ERR_REFUSED, "DISK-DIFFERS",
+			"the disk has %u queues, and the one before had %u", is.num_queues,
+			was.num_queues);
+	blk->saved->write_cache = was.wce != 0;
+	return 0;
+}
+
 static bool blk_refresh(struct backend *b)
 {
 	struct blk *blk = blk_of(b);
@@ -491,6 +515,7 @@ static const struct backend_ops blk_ops = {
 	.config_write = blk_config_write,
 	.set_features = blk_set_features,
 	.restore = blk_restore,
+	.adopt = blk_adopt,
 	.refresh = blk_refresh,
 	.has_room = blk_has_room,
 	.submit = blk_submit,

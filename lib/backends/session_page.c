@@ -23,6 +23,8 @@
  *	             makes the old settled mean nothing, so nothing has to be cleared.
  *	requests     the facts, then state. Of the worker that wrote them; its successor clears
  *	             them when the dead one's I/O is over, and until then they say what is not.
+ *	incoming     written by the daemon before there is a worker; then valid and arrived are the
+ *	             worker's (vu_incoming.c).
  *	counters     plain stores; a kill may lose the count of one batch. Nothing depends on them.
  *
  * A descriptor in the vault that the page does not count (killed between the two) is dropped by the
@@ -119,7 +121,7 @@ static void copy_reason(char *dst, const char *src, size_t size)
 	dst[size - 1] = '\0';
 }
 
-static int page_read(int fd, struct session_page *page, struct err *e)
+int session_page_read(int fd, struct session_page *page, struct err *e)
 {
 	ssize_t n = pread(fd, page, sizeof(*page), 0);
 
@@ -134,7 +136,7 @@ int session_page_status(int fd, struct session_status *status, struct err *e)
 {
 	struct session_page page;
 
-	if (page_read(fd, &page, e) < 0)
+	if (session_page_read(fd, &page, e) < 0)
 		return -1;
 	*status = (struct session_status){
 		.generation = page.generation,
@@ -147,6 +149,7 @@ int session_page_status(int fd, struct session_status *status, struct err *e)
 		.errors = page.errors,
 		.vmm_sessions = page.vmm_sessions,
 		.gate_word = page.gate.word,
+		.incoming = page.incoming.valid == 1,
 		.settled =
 			(page.gate.word & SESSION_GATE_SHUT) && page.gate.settled == page.gate.word,
 	};
@@ -177,7 +180,7 @@ int session_page_requests(int fd, struct session_request *out, struct err *e)
 	uint64_t now = now_ms();
 	int count = 0;
 
-	if (page_read(fd, &page, e) < 0)
+	if (session_page_read(fd, &page, e) < 0)
 		return -1;
 	for (unsigned int i = 0; i < SESSION_REQUESTS_MAX; i++) {
 		const struct page_request *r = &page.requests[i];

@@ -56,6 +56,7 @@ struct session_status {
 	uint64_t errors;             /* requests completed with an error status */
 	uint64_t vmm_sessions;       /* connections accepted so far */
 	uint64_t gate_word;          /* the last that was heard; 0: none */
+	bool incoming;               /* goes on from another host's, and the VMM has not come */
 	bool settled;                /* that word shuts the gate, and nothing is with the host */
 	char reason[128];            /* terminated, printable */
 };

@@ -79,6 +79,21 @@ struct page_request {
 	uint8_t state; /* 0: free; stored last: SESSION_REQUEST_... */
 };
 
+/* What another host's session was, to go on from (vu_incoming.c). Written before the first worker. */
+struct page_incoming_ring {
+	uint32_t base;
+	uint16_t size; /* 0: the driver had not set it up */
+	uint8_t arrived;
+};
+
+struct page_incoming {
+	uint64_t features; /* as acknowledged there */
+	uint8_t config[VU_CONFIG_MAX];
+	struct page_incoming_ring rings[VU_MAX_QUEUES];
+	uint8_t adopted; /* it fits this device, which has taken over what the driver had set */
+	uint8_t valid;   /* until all rings have arrived */
+};
+
 struct session_page {
 	uint64_t magic;
 	uint32_t version, size;
@@ -108,6 +123,9 @@ struct session_page {
 	/* From here on zero in the page of an older worker. */
 	struct page_gate gate;
 	struct page_request requests[SESSION_REQUESTS_MAX];
+	uint64_t offered;              /* features */
+	uint8_t config[VU_CONFIG_MAX]; /* the configuration space, as it was last told */
+	struct page_incoming incoming;
 };
 
 static_assert(sizeof(struct session_page) <= SESSION_PAGE_SIZE, "the session page holds it all");
@@ -115,6 +133,9 @@ static_assert(sizeof(struct session_page) <= SESSION_PAGE_SIZE, "the session pag
 /* Maps a page made by session_page_create(), read and write. The fd may be closed afterwards. */
 struct session_page *session_page_map(int fd, struct err *e);
 void session_page_unmap(struct session_page *page);
+
+/* A copy, by pread(). 0 or -1. */
+int session_page_read(int fd, struct session_page *page, struct err *e);
 
 /*
  * A store that the page's order rests on: everything written before it is in the page before it.

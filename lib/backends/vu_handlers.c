@@ -20,7 +20,7 @@
 		VU_PF_INFLIGHT_SHMFD | VU_PF_RESET_DEVICE | VU_PF_CONFIGURE_MEM_SLOTS |            \
 		VU_PF_STATUS)
 
-static uint64_t offered_features(struct vu_session *s)
+uint64_t vu_offered_features(const struct vu_session *s)
 {
 	return RING_FEATURES | s->backend->ops->features(s->backend);
 }
@@ -34,13 +34,13 @@ static enum vu_act reply_u64(struct vu_session *s, uint64_t value)
 static enum vu_act get_features(struct vu_session *s, struct err *e)
 {
 	(void)e;
-	return reply_u64(s, offered_features(s));
+	return reply_u64(s, vu_offered_features(s));
 }
 
 /* What may change under a running ring is the dirty log alone. */
 static enum vu_act set_features(struct vu_session *s, struct err *e)
 {
-	uint64_t features = s->in.msg.body.u64, offered = offered_features(s);
+	uint64_t features = s->in.msg.body.u64, offered = vu_offered_features(s);
 
 	if (features & ~offered) {
 		err_set(e, ERR_REFUSED, "VU-FEATURES", "features 0x%llx were not offered",
@@ -117,6 +117,7 @@ static enum vu_act set_config(struct vu_session *s, struct err *e)
 	if (s->backend->ops->config_write(
 		    s->backend, config->offset, config->size, config->data, e) < 0)
 		return VU_REFUSED;
+	vu_note_config(s);
 	return VU_DONE;
 }
 

@@ -208,10 +208,21 @@ static bool is_packed(const struct vu_session *s)
 	return s->page->features & VIRTIO_F_RING_PACKED;
 }
 
+/* A fresh one: nothing is in flight there but what another host left. */
+static int make_region(struct vu_session *s, const struct page_inflight *facts, struct err *e)
+{
+	auto_close int fd = fdio_sealed_memfd("iovd in-flight region", facts->size, e);
+
+	if (fd < 0 || vu_incoming_fill(s, fd, facts, e) < 0)
+		return -1;
+	return steal_fd(&fd);
+}
+
 /* GET_INFLIGHT_FD hands out a fresh region; it is used when SET_INFLIGHT_FD brings it back. */
 enum vu_act vu_get_inflight_fd(struct vu_session *s, struct err *e)
 {
 	struct vu_inflight told = s->in.msg.body.inflight;
+	struct page_inflight facts;
 	int fd;
 
 	if (!told.num_queues || told.num_queues > s->ring_count || !told.queue_size ||
@@ -220,9 +231,15 @@ enum vu_act vu_get_inflight_fd(struct vu_session *s, struct err *e)
 			told.num_queues, told.queue_size);
 		return VU_BROKEN;
 	}
-	told.mmap_size = inflight_region_size(told.num_queues, told.queue_size, is_packed(s));
+	facts = (struct page_inflight){
+		.size = inflight_region_size(told.num_queues, told.queue_size, is_packed(s)),
+		.queues = told.num_queues,
+		.queue_size = told.queue_size,
+		.packed = is_packed(s),
+	};
+	told.mmap_size = facts.size;
 	told.mmap_offset = 0;
-	fd = fdio_sealed_memfd("iovd in-flight region", told.mmap_size, e);
+	fd = make_region(s, &facts, e);
 	if (fd < 0 || vault_put(s->vault, VAULT_REPLY, fd, e) < 0)
 		return VU_BROKEN;
 	vu_point("vault");
@@ -296,7 +313,7 @@ int vu_make_inflight(struct vu_session *s, struct err *e)
 	int fd;
 
 	facts.size = inflight_region_size(facts.queues, facts.queue_size, facts.packed);
-	fd = fdio_sealed_memfd("iovd in-flight region", facts.size, e);
+	fd = make_region(s, &facts, e);
 	return fd < 0 ? -1 : adopt_inflight(s, fd, &facts, e);
 }
 

@@ -141,7 +141,7 @@ static int ready_inflight(struct vu_ring *r, bool takeover, struct err *e)
 		vu_inflight_drop(s);
 	if (!s->inflight && vu_make_inflight(s, e) < 0)
 		return -1;
-	if (p->ours && !takeover)
+	if (p->ours && !takeover && !vu_incoming_waits_for(s, r->index))
 		inflight_queue_reset(inflight_queue_get(s->inflight, (uint16_t)r->index));
 	return 0;
 }
@@ -168,6 +168,8 @@ static int start(struct vu_ring *r, bool takeover, struct err *e)
 	if (!p->num || !p->has_addr)
 		return err_set(e, ERR_REFUSED, "VU-RING", "ring %u has no %s yet", r->index,
 			p->num ? "addresses" : "size");
+	if (!takeover && vu_incoming_check(r->s, r->index, e) < 0)
+		return -1;
 	if (ready_inflight(r, takeover, e) < 0)
 		return -1;
 	if (virtq_start(&r->q, &cfg, r->s->mem, inflight_queue_get(r->s->inflight, cfg.index), e) <
@@ -340,6 +342,8 @@ enum vu_act vu_ring_set_kick(struct vu_session *s, struct err *e)
 	if (!r->q && !facts(r)->broken && start(r, false, e) < 0)
 		return VU_BROKEN;
 	page_commit(facts(r)->started, 1);
+	vu_point("ring-started");
+	vu_incoming_arrived(s, r->index);
 	note_started(s);
 	return VU_DONE;
 }
@@ -435,6 +439,7 @@ void vu_rings_restore(struct vu_session *s)
 			vault_drop(s->vault, VAULT_KICK0 + i);
 			continue;
 		}
+		vu_incoming_arrived(s, i);
 		if (watch_kick(r, &e) < 0 || start(r, true, &e) < 0)
 			set_broken(r, e.msg);
 	}

@@ -337,6 +337,7 @@ void vu_session_refresh(struct vu_session *s)
 		vu_tell_config_change(s);
 	else
 		page_commit(s->page->tell_config, due);
+	vu_note_config(s);
 }
 
 void vu_session_finish(struct vu_session *s, void (*done)(void *arg), void *arg)
@@ -374,7 +375,8 @@ int vu_session_new(struct vu_session **out, const struct vu_session_config *cfg,
 	}
 	s->mem = guest_mem_new();
 	if (!s->mem || guest_mem_catch_faults(s->mem, e) < 0 ||
-		s->backend->ops->restore(s->backend, s->page->device, e) < 0) {
+		s->backend->ops->restore(s->backend, s->page->device, e) < 0 ||
+		vu_incoming_begin(s, e) < 0) {
 		vu_session_free(s);
 		return err_wrap(e, "session");
 	}

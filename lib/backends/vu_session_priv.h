@@ -114,6 +114,7 @@ static inline int vu_take_fd(struct vu_session *s)
 	s->in.fds[0] = -1;
 	return fd;
 }
+uint64_t vu_offered_features(const struct vu_session *s);
 /* Writes the reply into the page. */
 void vu_reply(struct vu_session *s, size_t len, unsigned int slot_plus_1);
 
@@ -143,6 +144,21 @@ void vu_notes_clear(struct vu_session *s);
 void vu_note_begin(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
 	enum session_request_what what, uint64_t sector, uint64_t sectors);
 void vu_note_end(struct vu_session *s, struct virtq_chain *chain);
+
+/* vu_incoming.c: going on from another host's session. Without one, nothing is done here. */
+/* The page tells what the driver is told. */
+void vu_note_config(struct vu_session *s);
+/* The device exists: does it fit? */
+int vu_incoming_begin(struct vu_session *s, struct err *e);
+/* A fresh region is to be handed out or used: what is in flight is marked in it. */
+int vu_incoming_fill(
+	struct vu_session *s, int fd, const struct page_inflight *facts, struct err *e);
+/* A ring that was saved, and the VMM has not started yet. */
+bool vu_incoming_waits_for(struct vu_session *s, unsigned int index);
+/* It is about to be started: -1 when this cannot be the ring that was saved. */
+int vu_incoming_check(struct vu_session *s, unsigned int index, struct err *e);
+/* It runs. */
+void vu_incoming_arrived(struct vu_session *s, unsigned int index);
 
 /* vu_rings.c */
 void vu_ring_stop(struct vu_ring *r); /* nothing may be in flight */

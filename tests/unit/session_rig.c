@@ -143,7 +143,10 @@ static void hear(struct rig *r, const struct keeper_msg *msg, int fd)
 	case KEEPER_MSG_NOTE:
 		return;
 	case KEEPER_MSG_FAILED:
-		ck_abort_msg("the worker failed: %s", msg->text);
+		ck_assert_msg(r->opt.may_fail, "the worker failed: %s", msg->text);
+		str_copy(r->failure, sizeof(r->failure), msg->text);
+		r->stays_dead = true;
+		return;
 	default:
 		ck_abort_msg("the worker says %u", msg->type);
 	}
@@ -405,6 +408,8 @@ void rig_open(struct rig *r, struct rig_options opt)
 	r->page = session_page_map(r->vault[VAULT_PAGE], &e);
 	ck_assert_msg(r->page, "%s", e.msg);
 	r->disk = make_disk();
+	if (opt.prepare)
+		opt.prepare(r);
 	start_worker(r);
 }
 

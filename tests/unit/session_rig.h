@@ -15,12 +15,17 @@
 #include "lib/backends/vault.h"
 #include "lib/backends/vu_codec.h"
 
+struct rig;
+
 struct rig_options {
 	bool null;                 /* a disk without bytes; else a file of RIG_DISK_BYTES */
 	uint16_t queues;           /* 0: 1 */
 	uint64_t drain_timeout_ms; /* 0: 10000 */
 	/* Which passage of a crash point kills the first and the second worker; 0: none. */
 	unsigned int kill_at, kill_again_at;
+	bool may_fail; /* the first worker may say that it cannot start: then none serves */
+	/* Fills page and vault before there is a worker. */
+	void (*prepare)(struct rig *r);
 };
 
 #define RIG_DISK_BYTES (1u << 20)
@@ -39,9 +44,10 @@ struct rig {
 	int ring_fd, old_ring_fd;
 	struct io_uring_params ring_params, old_ring_params;
 	unsigned int generation;
-	bool ready;      /* this generation said so */
-	int exit_status; /* of a worker that ended by itself, as waitpid() has it */
-	bool stays_dead; /* do not start a successor */
+	bool ready;        /* this generation said so */
+	char failure[256]; /* why it cannot start */
+	int exit_status;   /* of a worker that ended by itself, as waitpid() has it */
+	bool stays_dead;   /* do not start a successor */
 
 	unsigned int kill_at, kill_again_at;
 	unsigned int deaths;

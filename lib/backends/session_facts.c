@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "lib/backends/session_facts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/backends/session_page_layout.h"
+#include "lib/backends/virtq.h"
+#include "lib/cleanup.h"
+
+static_assert(SESSION_RINGS_MAX == VU_MAX_QUEUES, "as in the page");
+static_assert(SESSION_CONFIG_BYTES == VU_CONFIG_MAX, "as in the page");
+
+/* The page is a worker's word: sizes that the worker could not have accepted are none. */
+static struct session_ring ring_of(const struct page_ring *ring)
+{
+	return (struct session_ring){
+		.size = ring->num <= VIRTQ_MAX_SIZE ? (uint16_t)ring->num : 0,
+		.base = ring->base,
+		.enabled = ring->enabled == 1,
+		.started = ring->started == 1,
+	};
+}
+
+static void read_region(const struct page_inflight *p, struct session_facts *facts)
+{
+	facts->has_region = p->valid == 1 && p->queues && p->queues <= VU_MAX_QUEUES &&
+			    p->queue_size && p->queue_size <= 32768;
+	facts->region = (struct taken_region){
+		.size = p->size,
+		.offset = p->offset,
+		.queues = p->queues,
+		.queue_size = p->queue_size,
+		.packed = p->packed == 1,
+	};
+}
+
+int session_facts_read(int fd, struct session_facts *facts, struct err *e)
+{
+	auto_free struct session_page *page = malloc(sizeof(*page));
+
+	if (!page)
+		return err_sys(e, ENOMEM, "session page");
+	if (session_page_read(fd, page, e) < 0)
+		return -1;
+	*facts = (struct session_facts){
+		.connected = page->connected == 1,
+		.settled = (page->gate.word & SESSION_GATE_SHUT) &&
+			   page->gate.settled == page->gate.word,
+		.incoming = page->incoming.valid == 1,
+		.offered = page->offered,
+		.acknowledged = page->features,
+		.protocol = page->protocol,
+	};
+	memcpy(facts->config, page->config, sizeof(facts->config));
+	for (unsigned int i = 0; i < SESSION_RINGS_MAX; i++)
+		facts->rings[i] = ring_of(&page->rings[i]);
+	read_region(&page->inflight, facts);
+	return 0;
+}
+
+int session_facts_set_incoming(int fd, const struct session_facts *facts, struct err *e)
+{
+	struct page_incoming in = {.features = facts->acknowledged, .valid = 1};
+	const off_t at = offsetof(struct session_page, incoming);
+
+	memcpy(in.config, facts->config, sizeof(in.config));
+	for (unsigned int i = 0; i < SESSION_RINGS_MAX; i++)
+		in.rings[i] = (struct page_incoming_ring){
+			.base = facts->rings[i].base, .size = facts->rings[i].size};
+	if (pwrite(fd, &in, sizeof(in), at) != sizeof(in))
+		return err_sys(e, errno, "write the session page");
+	return 0;
+}
