@@ -4,16 +4,6 @@
 #include "cli/out.h"
 #include "lib/cleanup.h"
 
-static void attach_print_plan(const struct json *plan)
-{
-	puts("Nothing was changed. This would be done:");
-	for (size_t i = 0; i < json_count(plan); i++) {
-		fputs("  ", stdout);
-		out_safe(stdout, json_str(json_item(plan, i)));
-		putchar('\n');
-	}
-}
-
 static void attach_print_member(const struct json *a, const char *before, const char *key)
 {
 	auto_free char *text = out_text(json_member(a, key));
@@ -68,7 +58,7 @@ static int attach_run(
 	a = json_member(reply, "attachment");
 	plan = json_member(reply, "plan");
 	if (plan)
-		attach_print_plan(plan);
+		out_plan(plan);
 	else if (!a)
 		return err_set(e, ERR_FAILED, "REPLY", "the daemon's answer has no attachment");
 	else if (cli->form == OUT_PLAIN)

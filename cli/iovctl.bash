@@ -69,6 +69,12 @@ _iovctl_words()
 		_iovctl_ids groups
 		_iovctl_ids devices
 		;;
+	bind:0 | release:0)
+		_iovctl_ids devices
+		;;
+	bind:1)
+		echo vfio
+		;;
 	detach:0)
 		_iovctl_ids attachments
 		;;

@@ -5,8 +5,8 @@
 
 #include "cli/out.h"
 
-extern const struct cmd cmd_attach, cmd_detach, cmd_group, cmd_job, cmd_list, cmd_quiesce,
-	cmd_resume, cmd_show, cmd_watch;
+extern const struct cmd cmd_attach, cmd_bind, cmd_detach, cmd_group, cmd_job, cmd_list, cmd_quiesce,
+	cmd_release, cmd_resume, cmd_show, cmd_watch;
 
 const struct cmd *const cmd_all[] = {
 	&cmd_list,
@@ -16,6 +16,8 @@ const struct cmd *const cmd_all[] = {
 	&cmd_detach,
 	&cmd_quiesce,
 	&cmd_resume,
+	&cmd_bind,
+	&cmd_release,
 	&cmd_job,
 	&cmd_watch,
 	NULL,

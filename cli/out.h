@@ -45,6 +45,9 @@ void out_safe(FILE *f, const char *text);
  * a hyphen, but not before the first word. */
 void out_words(const struct json *words, const char *between_options);
 
+/* What a --dry-run says. */
+void out_plan(const struct json *plan);
+
 /* An error for people on standard error, and with -o json or jsonl as a document on standard
  * output. */
 void out_error(const struct cli *cli, const struct err *e);

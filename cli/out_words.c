@@ -37,3 +37,13 @@ void out_words(const struct json *words, const char *between_options)
 		out_word(word);
 	}
 }
+
+void out_plan(const struct json *plan)
+{
+	puts("Nothing was changed. This would be done:");
+	for (size_t i = 0; i < json_count(plan); i++) {
+		fputs("  ", stdout);
+		out_safe(stdout, json_str(json_item(plan, i)));
+		putchar('\n');
+	}
+}

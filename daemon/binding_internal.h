@@ -12,6 +12,9 @@ struct binding_rows {
 /* All of a holder, first come first; to be freed by free(rows->rows). */
 int binding_load(struct store *s, const char *holder, struct binding_rows *rows, struct err *e);
 
+/* Of each device the latest holder that is not on its way in or out ("+", "-"). */
+int binding_load_latest(struct store *s, struct binding_rows *rows, struct err *e);
+
 /* All rows in one transaction; one that is there stays as it is. */
 int binding_add(struct store *s, const struct binding_rows *rows, struct err *e);
 

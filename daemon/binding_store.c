@@ -56,6 +56,20 @@ int binding_load(struct store *s, const char *holder, struct binding_rows *rows,
 	return -1;
 }
 
+int binding_load_latest(struct store *s, struct binding_rows *rows, struct err *e)
+{
+	static const char sql[] = "SELECT " COLUMNS " FROM binding WHERE seq IN ("
+				  " SELECT max(seq) FROM binding"
+				  " WHERE substr(holder, 1, 1) NOT IN ('+', '-') GROUP BY device)"
+				  " ORDER BY seq";
+
+	*rows = (struct binding_rows){0};
+	if (store_run(s, sql, STORE_NO_BIND, collect, rows, e) == 0)
+		return 0;
+	free(rows->rows);
+	return -1;
+}
+
 static int add_one(struct store *s, const struct binding_row *b, struct err *e)
 {
 	static const char sql[] = "INSERT OR IGNORE INTO binding"

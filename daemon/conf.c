@@ -120,11 +120,13 @@ enum conf_option {
 	OPT_SYSROOT,
 	OPT_CONFIG,
 	OPT_STOP_ALL,
+	OPT_APPLY_BINDINGS,
 	OPT_DEBUG,
 	OPT_KEEPER_FD,
 };
 
 static const struct option conf_options[] = {
+	{"apply-bindings", no_argument, NULL, OPT_APPLY_BINDINGS},
 	{"config", required_argument, NULL, OPT_CONFIG},
 	{"debug", required_argument, NULL, OPT_DEBUG},
 	{"help", no_argument, NULL, OPT_HELP},
@@ -170,6 +172,9 @@ static int conf_set_option(struct conf *c, int option, const char *value, struct
 		return 0;
 	case OPT_STOP_ALL:
 		c->stop_all = true;
+		return 0;
+	case OPT_APPLY_BINDINGS:
+		c->apply_bindings = true;
 		return 0;
 	case OPT_DEBUG:
 		log_set_debug(value);

@@ -17,6 +17,7 @@ struct conf {
 	char config[PATH_MAX];      /* /etc/iovd/iovd.conf */
 	bool config_given;          /* then it must exist */
 	bool stop_all;
+	bool apply_bindings;
 	bool runs_as_daemon; /* --keeper-fd was given: this process is the daemon itself */
 	int keeper_fd;       /* -1: none */
 	bool show_help, show_version;

@@ -35,6 +35,10 @@ const struct method dispatch_methods[] = {
 		.run = do_quiesce},
 	{MANAGER("Resume"), ROLE_CHANGE, LOCK_JOB, .params = &do_resume_params, .run = do_resume},
 
+	{MANAGER("Bind"), ROLE_CHANGE, LOCK_JOB, .params = &do_bind_params, .run = do_bind},
+	{MANAGER("Release"), ROLE_CHANGE, LOCK_JOB, .params = &do_release_params,
+		.run = do_release},
+
 	{MANAGER("ListJobs"), ROLE_READ, LOCK_NONE, .run = do_list_jobs},
 	{MANAGER("ShowJob"), ROLE_READ, LOCK_NONE, .params = &do_show_job_params,
 		.run = do_show_job},

@@ -44,6 +44,12 @@ void do_resume(struct request *rq, const void *args);
 extern const struct json_params do_quiesce_params;
 extern const struct json_params do_resume_params;
 
+/* do_bind.c: drivers of PCI functions, for good */
+void do_bind(struct request *rq, const void *args);
+void do_release(struct request *rq, const void *args);
+extern const struct json_params do_bind_params;
+extern const struct json_params do_release_params;
+
 /* do_job.c: jobs and events */
 void do_list_jobs(struct request *rq, const void *args);
 void do_show_job(struct request *rq, const void *args);

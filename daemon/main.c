@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/binding_keep.h"
 #include "daemon/conf.h"
 #include "daemon/daemon.h"
 #include "daemon/events.h"
@@ -59,6 +60,7 @@ static void print_help(void)
 	       "  --runtime-dir DIR   sockets and pid files (%s)\n"
 	       "  --sysroot DIR       read /sys, /proc and /dev facts under DIR\n"
 	       "  --config FILE       settings (%s/iovd.conf)\n"
+	       "  --apply-bindings    give devices the drivers that are kept for them, and end\n"
 	       "  --stop-all          end the daemon of these folders and all its workers\n"
 	       "  --debug TOKENS      log more: ctl,keeper,inv,... or all\n"
 	       "  -h, --help          this text\n"
@@ -314,6 +316,45 @@ static int main_serve(struct process *p, struct err *e)
 	return rc;
 }
 
+/* --- at boot ---------------------------------------------------------------------------------- */
+
+static void main_applied(void *arg, const struct err *e)
+{
+	struct process *p = arg;
+
+	p->failed = e;
+	if (e)
+		p->failure = *e;
+	loop_stop(p->daemon.loop);
+}
+
+/* Without keeper, socket or anything else that a boot may not have yet. */
+static int main_apply(struct process *p, struct err *e)
+{
+	struct daemon *d = &p->daemon;
+	int rc;
+
+	if (main_prepare(p, e) < 0)
+		return -1;
+	d->conf = &p->conf;
+	d->loop = loop_new(e);
+	if (!d->loop)
+		return -1;
+	rc = main_take_inventory(p, e);
+	if (rc == 0)
+		rc = reconcile_open(d, -1, e);
+	if (rc == 0)
+		rc = binding_apply(d, main_applied, p, e);
+	if (rc == 0)
+		rc = loop_run(d->loop, e);
+	if (rc == 0 && p->failed) {
+		*e = p->failure;
+		rc = -1;
+	}
+	main_end(p);
+	return rc;
+}
+
 static int main_run(struct process *p, int argc, char **argv, struct err *e)
 {
 	conf_init(&p->conf);
@@ -329,6 +370,8 @@ static int main_run(struct process *p, int argc, char **argv, struct err *e)
 	}
 	if (conf_read_file(&p->conf, e) < 0)
 		return -1;
+	if (p->conf.apply_bindings)
+		return main_apply(p, e);
 	return p->conf.runs_as_daemon ? main_serve(p, e) : main_exec_keeper(argv, e);
 }
 

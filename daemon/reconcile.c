@@ -23,6 +23,7 @@
 
 #include "daemon/attach.h"
 #include "daemon/backing.h"
+#include "daemon/binding_keep.h"
 #include "daemon/conf.h"
 #include "daemon/daemon.h"
 #include "daemon/hands.h"
@@ -308,6 +309,27 @@ static void resume_gate(struct reconcile *r, const struct journal_op *op)
 		r->open++;
 }
 
+static void binding_ended(void *arg, const struct err *e)
+{
+	struct reconcile *r = arg;
+
+	if (e)
+		log_error("a binding was left half done, and is tried again: %s", e->msg);
+	if (--r->open == 0)
+		reconcile_end(r);
+}
+
+static void resume_binding(struct reconcile *r, const struct journal_op *op)
+{
+	const struct binding_caller caller = {.done = binding_ended, .arg = r};
+	struct err e = ERR_INIT;
+
+	if (binding_resume(r->d, op, &caller, &e) < 0)
+		log_error("%s %s: %s", op->verb, op->subject, e.msg);
+	else
+		r->open++;
+}
+
 static void resume_one(struct reconcile *r, const struct journal_op *op)
 {
 	const struct attach_caller caller = {.done = op_ended, .arg = r};
@@ -318,6 +340,10 @@ static void resume_one(struct reconcile *r, const struct journal_op *op)
 		op->direction == JOURNAL_COMMITTED ? "finished" : "undone");
 	if (quiesce_is_verb(op->verb)) {
 		resume_gate(r, op);
+		return;
+	}
+	if (binding_owns(op)) {
+		resume_binding(r, op);
 		return;
 	}
 	if (!a) {

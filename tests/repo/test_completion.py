@@ -26,6 +26,8 @@ CASES = (
     (["attach", "a", "b", "--path", ""], {"auto", "paravirt"}, {"none"}),
     (["attach", "a", "b", "--cache", "w"], {"writeback"}, {"none"}),
     (["attach", "a", "b", "--owner", "roo"], {"root"}, set()),
+    (["bind", "x", ""], {"vfio"}, {"devices"}),
+    (["release", "x", "--"], {"--group", "--dry-run"}, {"--path"}),
     (["job", "1", "--"], {"--wait", "--cancel"}, {"--path"}),
 )
 

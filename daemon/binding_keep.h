@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bindings that survive reboots: made and unmade by stages, so that a crash leaves the driver that
+ * was there before or the one that was asked for; and applied again at the next boot.
+ */
+#pragma once
+
+#include "daemon/binding.h"
+#include "lib/migrate/stages.h"
+
+extern const struct stages_table bind_table;
+extern const struct stages_table release_table;
+
+struct binding_caller {
+	binding_done_fn *done;
+	void (*progress)(void *arg, const char *stage, unsigned int percent); /* may be NULL */
+	void *arg;
+};
+
+/* Gives `ask->device` (and its group) `ask->driver` for good; the holder is ours to name. */
+int bind_start(struct daemon *d, const struct binding_ask *ask, const struct binding_caller *caller,
+	struct err *e);
+
+/* Gives back what those of the plan that are kept had before. */
+int release_start(struct daemon *d, const struct binding_plan *plan,
+	const struct binding_caller *caller, struct err *e);
+
+/* What would be released: the device, with `whole_group` also its companions that are kept. */
+int release_plan(struct daemon *d, const char *device, bool whole_group, struct binding_plan *plan,
+	struct err *e);
+
+/* Whether the host or a VM uses any of it now: then its driver stays. */
+int release_check(struct daemon *d, const struct binding_plan *plan, struct err *e);
+
+/* Whether the journal's operation is one of ours / goes on with it. */
+bool binding_owns(const struct journal_op *op);
+int binding_resume(struct daemon *d, const struct journal_op *op,
+	const struct binding_caller *caller, struct err *e);
+
+/*
+ * At boot, before anybody uses the devices: gives each its driver again that has one kept, or that
+ * is attached. Each that cannot have it is logged; done() gets the last failure.
+ */
+int binding_apply(struct daemon *d, binding_done_fn *done, void *arg, struct err *e);
