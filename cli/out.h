@@ -32,6 +32,10 @@ int out_object(const struct cli *cli, const char *member, struct err *e);
 void out_raw(const struct cli *cli);
 bool out_is_json(const struct cli *cli);
 
+/* An I/O state, in the form that was asked for. 0 or -1. */
+struct iostate;
+int out_iostate(const struct cli *cli, const struct iostate *s, struct err *e);
+
 /* The reply's parameters, parsed; NULL with e set. */
 struct json *out_parse(const struct cli *cli, struct err *e);
 

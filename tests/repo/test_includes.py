@@ -28,7 +28,7 @@ MAY_INCLUDE = {
     "backends": ("base", "lib/iommu/iommu.h"),
     "migrate": ("base", "lib/journal.h", "lib/backends/backend.h", "lib/backends/inflight.h"),
     "proto": ("base",),
-    "cli": ("proto", "base"),
+    "cli": ("proto", "base", "lib/migrate/iostate.h", "lib/migrate/iostate_file.h"),
     "worker": ("base", "backends", "iommu", "daemon/keeper_proto.h"),
     "daemon": ("base", "host", "iommu", "backends", "migrate", "proto", "worker"),
     "tests": ("base", "host", "iommu", "backends", "migrate", "proto", "worker", "daemon", "cli"),
@@ -113,6 +113,8 @@ SAMPLES = (
     ("cli/main.c", '"proto/client.h"', False),
     ("cli/main.c", '"daemon/server.h"', True),
     ("cli/main.c", '"lib/sysfs.h"', True),
+    ("cli/main.c", '"lib/migrate/iostate.h"', False),
+    ("cli/main.c", '"lib/migrate/stages.h"', True),
     ("daemon/server.c", '"cli/cmd.h"', True),
     ("daemon/server.c", '"lib/sysfs.h"', False),
     ("daemon/worker_main.c", '"daemon/server.h"', True),
@@ -129,6 +131,7 @@ SAMPLES = (
     ("odd/place.c", '"lib/err.h"', True),
 )
 SAMPLE_TREE = {"lib/util.h", "lib/err.h", "lib/sysfs.h", "lib/store.h", "lib/iommu/iommu.h",
+               "lib/migrate/iostate.h", "lib/migrate/stages.h",
                "lib/backends/virtq.h", "proto/client.h", "daemon/server.h", "cli/cmd.h"}
 
 
