@@ -51,12 +51,23 @@ static void args_print_option(const struct cmd_option *o)
 	printf("  %-28s %s\n", left, o->help);
 }
 
+/* Options of the rest are its own: it comes after "--". */
+static bool args_rest_is_last(const struct cmd *cmd)
+{
+	return strncmp(cmd->rest, "--", 2) == 0;
+}
+
 void args_print_help(const struct cmd *cmd)
 {
 	printf("Usage: iovctl %s", cmd->name);
 	for (const struct cmd_word *w = cmd->words; w->name; w++)
 		printf(" %s", w->choices ? w->choices : w->name);
-	printf("%s\n%s\n", cmd->options[0].name ? " [OPTION]..." : "", cmd->summary);
+	if (cmd->rest && !args_rest_is_last(cmd))
+		printf(" %s", cmd->rest);
+	printf("%s", cmd->options[0].name ? " [OPTION]..." : "");
+	if (cmd->rest && args_rest_is_last(cmd))
+		printf(" %s", cmd->rest);
+	printf("\n%s\n", cmd->summary);
 	if (cmd->options[0].name)
 		printf("\n");
 	for (const struct cmd_option *o = cmd->options; o->name; o++)
@@ -242,7 +253,7 @@ static int args_parse_option(struct args_cursor *c, const struct cmd *cmd, const
 }
 
 static int args_parse_word(
-	const struct cmd *cmd, const char *word, struct cmd_args *args, struct err *e)
+	const struct cmd *cmd, char *word, bool options_end, struct cmd_args *args, struct err *e)
 {
 	for (unsigned int i = 0; cmd->words[i].name; i++) {
 		if (args->words[i])
@@ -252,6 +263,10 @@ static int args_parse_word(
 		args->words[i] = word;
 		return args_check_choice(cmd->words[i].name, cmd->words[i].choices, word, e);
 	}
+	if (cmd->rest && (options_end || !args_rest_is_last(cmd))) {
+		args->rest[args->rest_count++] = word;
+		return 0;
+	}
 	return err_set(e, ERR_USAGE, "USAGE", "'%s' is one word too many", word);
 }
 
@@ -260,6 +275,8 @@ static int args_check_complete(const struct cmd *cmd, const struct cmd_args *arg
 	for (unsigned int i = 0; cmd->words[i].name; i++)
 		if (!args->words[i])
 			return err_set(e, ERR_USAGE, "USAGE", "%s is missing", cmd->words[i].name);
+	if (cmd->rest && !args->rest_count)
+		return err_set(e, ERR_USAGE, "USAGE", "%s is missing", cmd->rest);
 	return 0;
 }
 
@@ -269,9 +286,9 @@ int args_parse(struct cli *cli, const struct cmd *cmd, int argc, char **argv, st
 	struct args_cursor c = {argc, argv};
 	bool options_end = false;
 
-	*args = (struct cmd_args){0};
+	*args = (struct cmd_args){.rest = argv}; /* behind what is still to be read */
 	while (c.count) {
-		const char *word = args_take(&c);
+		char *word = args_take(&c);
 		int rc = 0;
 
 		if (!options_end && strcmp(word, "--") == 0) {
@@ -279,7 +296,7 @@ int args_parse(struct cli *cli, const struct cmd *cmd, int argc, char **argv, st
 			continue;
 		}
 		if (options_end || word[0] != '-' || !word[1]) {
-			rc = args_parse_word(cmd, word, args, e);
+			rc = args_parse_word(cmd, word, options_end, args, e);
 		} else if (args_is_help(word)) {
 			*help = true;
 			return 0;
@@ -291,6 +308,7 @@ int args_parse(struct cli *cli, const struct cmd *cmd, int argc, char **argv, st
 		if (rc < 0)
 			return -1;
 	}
+	args->rest[args->rest_count] = NULL;
 	return args_check_complete(cmd, args, e);
 }
 

@@ -55,11 +55,15 @@ struct cmd_option {
 struct cmd_args {
 	const char *words[CMD_MAX_WORDS];
 	const char *options[CMD_MAX_OPTIONS];
+	char **rest; /* the words after these, if the command takes more; NULL at the end */
+	int rest_count;
 };
 
 struct cmd {
 	const char *name, *summary;
 	struct cmd_word words[CMD_MAX_WORDS + 1];
+	const char
+		*rest; /* one more word at least, "COUNT"; "-- CMD...": as many as come after -- */
 	struct cmd_option options[CMD_MAX_OPTIONS + 1];
 	int (*run)(
 		struct cli *cli, const struct cmd *cmd, const struct cmd_args *args, struct err *e);

@@ -78,6 +78,16 @@ _iovctl_words()
 	detach:0)
 		_iovctl_ids attachments
 		;;
+	vf:0)
+		echo create set
+		;;
+	vf:1)
+		_iovctl_ids devices
+		;;
+	vf:*)
+		echo mac= vlan= qos= spoofchk=on spoofchk=off trust=on trust=off min_tx_rate= \
+			max_tx_rate= state=auto state=enable state=disable
+		;;
 	job:0)
 		_iovctl_ids jobs
 		;;

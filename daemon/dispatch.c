@@ -39,6 +39,10 @@ const struct method dispatch_methods[] = {
 	{MANAGER("Release"), ROLE_CHANGE, LOCK_JOB, .params = &do_release_params,
 		.run = do_release},
 
+	{MANAGER("CreateVfs"), ROLE_CHANGE, LOCK_JOB, .params = &do_create_vfs_params,
+		.run = do_create_vfs},
+	{MANAGER("SetVf"), ROLE_CHANGE, LOCK_JOB, .params = &do_set_vf_params, .run = do_set_vf},
+
 	{MANAGER("ListJobs"), ROLE_READ, LOCK_NONE, .run = do_list_jobs},
 	{MANAGER("ShowJob"), ROLE_READ, LOCK_NONE, .params = &do_show_job_params,
 		.run = do_show_job},

@@ -59,3 +59,9 @@ void do_watch(struct request *rq, const void *args);
 extern const struct json_params do_show_job_params;
 extern const struct json_params do_wait_job_params;
 extern const struct json_params do_cancel_job_params;
+
+/* do_vf.c: virtual functions */
+void do_create_vfs(struct request *rq, const void *args);
+void do_set_vf(struct request *rq, const void *args);
+extern const struct json_params do_create_vfs_params;
+extern const struct json_params do_set_vf_params;

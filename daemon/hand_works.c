@@ -4,11 +4,17 @@
 #include "daemon/binding_works.h"
 #include "daemon/group_type.h"
 #include "daemon/hands.h"
+#include "daemon/vf.h"
 
 const struct hand_work hand_works[] = {
 	{"group-type", 0, group_type_work},
 	{"open", sizeof(struct backing_facts), backing_work_open},
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},
 	{BINDING_WORK_MAKE, 0, binding_work_make},
+	{"vf-look", sizeof(struct sriov_facts), vf_work_look},
+	{"vf-count", sizeof(struct sriov_facts), vf_work_count},
+	{"vf-probes", sizeof(struct sriov_facts), vf_work_probes},
+	{"vf-get", sizeof(struct vf_settings), vf_work_get},
+	{"vf-set", sizeof(struct vf_settings), vf_work_set},
 };
 const unsigned int hand_work_count = ARRAY_SIZE(hand_works);

@@ -67,7 +67,7 @@ const struct device *inventory_find(struct inventory *inv, enum device_class cla
 
 /*
  * By any name that people paste: an id, 41:00.0, pci_0000_41_00_0, /dev/sdb, /dev/disk/by-id/...,
- * /sys/class/net/eth1, or the absolute path of an image file (that device is forgotten with the
+ * nvme0 (a controller: its PCI function), /sys/class/net/eth1, or the absolute path of an image file (that device is forgotten with the
  * next call). NULL with e set: ERR_NOT_FOUND, or ERR_USAGE when several fit, listing them.
  */
 const struct device *inventory_resolve(struct inventory *inv, const char *name, struct err *e);

@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 
 #include "daemon/inventory_model.h"
+#include "lib/iommu/sriov.h"
 
 /* --- state ------------------------------------------------------------------------------------ */
 
@@ -91,12 +92,27 @@ static void put_short_facts(struct json_out *o, const struct device *d)
 		json_out_u64(o, "size_bytes", d->file.size_bytes);
 	else if (d->class == DEVICE_NET)
 		put_str_or_null(o, "mac", d->net.mac);
+	else if (d->pci.physfn[0])
+		json_out_str(o, "pf", d->pci.physfn);
+	else if (d->pci.sriov_total)
+		json_out_u64(o, "vfs", d->pci.sriov_count);
 }
 
 /* --- all that is known, for `show` ------------------------------------------------------------ */
 
-static void put_pci_facts(struct json_out *o, const struct device_pci *pci)
+/* Its number among the VFs of its PF, by which drivers know it. */
+static void put_vf_index(struct json_out *o, const struct sysroot *root, const struct device *d)
 {
+	int index = d->pci.physfn[0] ? sriov_index(root, d->pci.physfn, d->id) : -1;
+
+	if (index >= 0)
+		json_out_i64(o, "virtual_function_index", index);
+}
+
+static void put_pci_facts(struct json_out *o, const struct sysroot *root, const struct device *d)
+{
+	const struct device_pci *pci = &d->pci;
+
 	json_out_fmt(o, "class_code", "0x%06x", pci->class_code);
 	json_out_fmt(o, "subsystem_vendor_id", "0x%04x", pci->sub_vendor);
 	json_out_fmt(o, "subsystem_device_id", "0x%04x", pci->sub_device);
@@ -104,6 +120,7 @@ static void put_pci_facts(struct json_out *o, const struct device_pci *pci)
 	put_str_or_null(o, "iommu", pci->iommu);
 	put_str_or_null(o, "reset_methods", pci->reset_methods);
 	put_str_or_null(o, "physical_function", pci->physfn);
+	put_vf_index(o, root, d);
 	json_out_u64(o, "virtual_functions_possible", pci->sriov_total);
 	json_out_u64(o, "virtual_functions", pci->sriov_count);
 }
@@ -148,7 +165,7 @@ static void put_openers(struct json_out *o, const struct inventory *inv, const s
 }
 
 /* Opens the object, to which more may be added. */
-static void put_facts(struct json_out *o, const struct device *d)
+static void put_facts(struct json_out *o, const struct sysroot *root, const struct device *d)
 {
 	char node[PATH_MAX];
 
@@ -159,7 +176,7 @@ static void put_facts(struct json_out *o, const struct device *d)
 		json_out_fmt(o, "syspath", "/%s", d->syspath);
 	switch (d->class) {
 	case DEVICE_PCI:
-		put_pci_facts(o, &d->pci);
+		put_pci_facts(o, root, d);
 		break;
 	case DEVICE_NET:
 		put_net_facts(o, &d->net);
@@ -200,7 +217,7 @@ void inv_put_json(const struct inventory *inv, const struct inv_node *node, stru
 	is_wedged(inv, node, o);
 	put_short_facts(o, d);
 	if (detail >= INV_FACTS) {
-		put_facts(o, d);
+		put_facts(o, inv->root, d);
 		if (detail == INV_ALL)
 			inv_put_group_facts(inv, d, o);
 		if (detail == INV_ALL && sysroot_is_live(inv->root))

@@ -132,6 +132,18 @@ static void match_sys(struct inventory *inv, const char *name, struct matches *m
 	}
 }
 
+/* "nvme0" is a controller: the PCI function that it is. */
+static void match_controller(struct inventory *inv, const char *name, struct matches *m)
+{
+	char function[PCI_ADDR_MAX];
+	struct sysfs_dir controller;
+
+	if (strchr(name, '/') || !sysfs_dir_init(&controller, inv->root, "sys/class/nvme/%s", name))
+		return;
+	if (sysfs_read_link_name(&controller, "device", function, sizeof(function)) == 0)
+		match_add(m, inv_find(inv, DEVICE_PCI, function));
+}
+
 /* A path that is neither: an image file, or a link to a device. */
 static int match_file(struct inventory *inv, const char *name, struct matches *m, struct err *e)
 {
@@ -191,6 +203,8 @@ const struct device *inventory_resolve(struct inventory *inv, const char *name, 
 		match_add(&m, inv_find_block_path(inv, name));
 	if (m.count == 0)
 		match_sys(inv, name, &m);
+	if (m.count == 0)
+		match_controller(inv, strncmp(name, "/dev/", 5) == 0 ? name + 5 : name, &m);
 	if (m.count == 0 && name[0] == '/' && match_file(inv, name, &m, e) < 0)
 		return NULL;
 	if (m.count == 1)

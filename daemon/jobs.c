@@ -290,22 +290,26 @@ void job_wait(struct job *job, struct request *rq, uint64_t wait_ms)
 
 /* --- the life of a job ------------------------------------------------------------------------ */
 
+int jobs_check_free(const struct jobs *jobs, const char *verb, const char *object, struct err *e)
+{
+	const struct job *owner = jobs_find_owner(jobs, object);
+
+	if (!owner)
+		return 0;
+	err_set(e, ERR_BUSY, "JOB-BUSY", "%s: %s is being worked on", verb, object);
+	err_evidence(e, "job %s: %s: %s", owner->id, owner->verb, owner->doing);
+	return err_fix(e, "iovctl job %s --wait", owner->id);
+}
+
 struct job *job_start(
 	struct jobs *jobs, struct request *rq, const struct job_spec *spec, struct err *e)
 {
-	struct job *job, *owner;
+	struct job *job;
 
 	assert(!rq || request_method(rq)->lock == LOCK_JOB);
-	for (unsigned int i = 0; i < JOB_MAX_OBJECTS && spec->objects[i]; i++) {
-		owner = jobs_find_owner(jobs, spec->objects[i]);
-		if (!owner)
-			continue;
-		err_set(e, ERR_BUSY, "JOB-BUSY", "%s: %s is being worked on", spec->verb,
-			spec->objects[i]);
-		err_evidence(e, "job %s: %s: %s", owner->id, owner->verb, owner->doing);
-		err_fix(e, "iovctl job %s --wait", owner->id);
-		return NULL;
-	}
+	for (unsigned int i = 0; i < JOB_MAX_OBJECTS && spec->objects[i]; i++)
+		if (jobs_check_free(jobs, spec->verb, spec->objects[i], e) < 0)
+			return NULL;
 	job = job_new(jobs, spec);
 	if (!job) {
 		err_set(e, ERR_FAILED, "MEMORY", "no memory for a job");

@@ -46,6 +46,9 @@ void jobs_free(struct jobs *jobs);
 struct job *job_start(
 	struct jobs *jobs, struct request *rq, const struct job_spec *spec, struct err *e);
 
+/* 0 if no job is at the object, or -1 with e set (ERR_BUSY). */
+int jobs_check_free(const struct jobs *jobs, const char *verb, const char *object, struct err *e);
+
 const char *job_id(const struct job *job);
 
 /* What it is doing now, for people ("starting the worker"), and how far it is, 0 to 100. */

@@ -33,6 +33,7 @@
 #include "daemon/reconcile.h"
 #include "daemon/supervisor.h"
 #include "daemon/server.h"
+#include "daemon/vf.h"
 #include "lib/cleanup.h"
 #include "lib/err.h"
 #include "lib/fdio.h"
@@ -212,9 +213,10 @@ static int main_prepare(struct process *p, struct err *e)
 
 static void main_tell(void *arg, const char *event, const char *id, const char *json, size_t len)
 {
-	const struct process *p = arg;
+	struct process *p = arg;
 
 	events_emit(p->daemon.events, event, "device", id, json, len);
+	vf_news(&p->daemon, id);
 }
 
 static int main_take_inventory(struct process *p, struct err *e)

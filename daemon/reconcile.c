@@ -32,6 +32,7 @@
 #include "daemon/quiesce.h"
 #include "daemon/registry.h"
 #include "daemon/supervisor.h"
+#include "daemon/vf.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
@@ -330,6 +331,28 @@ static void resume_binding(struct reconcile *r, const struct journal_op *op)
 		r->open++;
 }
 
+static void vf_ended(void *arg, const struct err *e)
+{
+	struct reconcile *r = arg;
+
+	if (e)
+		log_error("virtual functions: left half done, and tried again: %s", e->msg);
+	if (--r->open == 0)
+		reconcile_end(r);
+}
+
+/* True if it is of virtual functions, and more than nothing is left of it. */
+static bool resume_vf(struct reconcile *r, const struct journal_op *op, struct err *e)
+{
+	const struct vf_caller caller = {.done = vf_ended, .arg = r};
+	int rc = vf_resume(r->d, op, &caller, e);
+
+	if (rc < 0)
+		log_error("%s %s: %s", op->verb, op->subject, e->msg);
+	r->open += rc > 0;
+	return rc != 0;
+}
+
 static void resume_one(struct reconcile *r, const struct journal_op *op)
 {
 	const struct attach_caller caller = {.done = op_ended, .arg = r};
@@ -346,6 +369,8 @@ static void resume_one(struct reconcile *r, const struct journal_op *op)
 		resume_binding(r, op);
 		return;
 	}
+	if (resume_vf(r, op, &e))
+		return;
 	if (!a) {
 		/* Before its first stage did anything, or after its last did all. */
 		if (journal_close(r->d->store, op, &e) < 0)
@@ -388,6 +413,7 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 		if (resume_all(r, e) < 0)
 			return -1;
 		supervisor_begin(d->supervisor);
+		vf_begin(d);
 	}
 	r->patience =
 		d->loop->ops->add_timer(d->loop, r->open ? PATIENCE_MS : 0, patience_ended, r, e);
@@ -430,6 +456,7 @@ void reconcile_close(struct daemon *d)
 {
 	if (d->reconcile)
 		d->loop->ops->remove(d->reconcile->patience);
+	vf_end();
 	supervisor_free(d->supervisor);
 	hands_free(d->hands);
 	registry_free(d->registry);

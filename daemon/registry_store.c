@@ -10,6 +10,7 @@
 #include "daemon/binding.h"
 #include "daemon/group_type.h"
 #include "daemon/registry_internal.h"
+#include "daemon/vf.h"
 #include "lib/journal.h"
 #include "lib/log.h"
 
@@ -33,6 +34,7 @@ static const char *const migrations[] = {
 	/* All there were until then are paravirtual: 0. */
 	"ALTER TABLE attachment ADD COLUMN path INTEGER NOT NULL DEFAULT 0;",
 	"ALTER TABLE attachment ADD COLUMN quiesced INTEGER NOT NULL DEFAULT 0;",
+	VF_SCHEMA,
 };
 
 const struct store_schema registry_schema = {

@@ -215,6 +215,30 @@ void fake_pci_hangs(const char *driver)
 	put_trait(driver, "hangs", 1);
 }
 
+void fake_pci_sriov(const char *pf, unsigned int total, unsigned int room)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u\n", total);
+	put_attr(pf, "sriov_totalvfs", text);
+	snprintf(text, sizeof(text), "%u\n", room);
+	put_attr(pf, "room", text);
+	put_attr(pf, "sriov_numvfs", "0\n");
+	put_attr(pf, "sriov_drivers_autoprobe", "1\n");
+	fake_pci_driver("vfdrv", NULL);
+}
+
+const char *fake_pci_attr(const char *id, const char *attr)
+{
+	static char text[64];
+	char path[PATH_MAX];
+
+	path_of(path, DEVICES "/%s/%s", id, attr);
+	str_copy(text, sizeof(text), get(path));
+	text[strcspn(text, "\n")] = '\0';
+	return text;
+}
+
 const char *fake_pci_driver_of(const char *id)
 {
 	static char target[PATH_MAX];
@@ -316,6 +340,60 @@ static int kernel_bind(const char *driver, const char *id)
 	return 0;
 }
 
+/* 0000:01:00.0 has 0000:01:10.0, 0000:01:10.1, ... */
+static void vf_name(const char *pf, unsigned int n, char vf[32])
+{
+	snprintf(vf, 32, "%.8s%02x.%x", pf, 0x10 + n / 8, n % 8);
+}
+
+static void vf_link(const char *from, const char *name, const char *to)
+{
+	char path[PATH_MAX], target[64];
+
+	path_of(path, DEVICES "/%s/%s", from, name);
+	snprintf(target, sizeof(target), "../%s", to);
+	must(symlink(target, path) == 0, "symlink");
+}
+
+static void vf_born(const char *pf, unsigned int n)
+{
+	bool probes = strcmp(fake_pci_attr(pf, "sriov_drivers_autoprobe"), "0") != 0;
+	char vf[32], link[32];
+
+	vf_name(pf, n, vf);
+	snprintf(link, sizeof(link), "virtfn%u", n);
+	fake_pci_add(vf, -1, probes ? "vfdrv" : NULL);
+	vf_link(vf, "physfn", pf);
+	vf_link(pf, link, vf);
+}
+
+static void vf_gone(const char *pf, unsigned int n)
+{
+	char path[PATH_MAX], vf[32];
+
+	vf_name(pf, n, vf);
+	path_of(path, DEVICES "/%s/virtfn%u", pf, n);
+	unlink(path);
+	fake_pci_remove(vf);
+}
+
+static int kernel_numvfs(const char *pf, const char *text)
+{
+	unsigned int had = (unsigned int)atoi(fake_pci_attr(pf, "sriov_numvfs"));
+	unsigned int wanted = (unsigned int)atoi(text);
+
+	if (had && wanted)
+		return -EBUSY;
+	if (wanted > (unsigned int)atoi(fake_pci_attr(pf, "room")))
+		return -ENOMEM;
+	for (unsigned int n = 0; n < wanted; n++)
+		vf_born(pf, n);
+	for (unsigned int n = 0; n < had; n++)
+		vf_gone(pf, n);
+	put_attr(pf, "sriov_numvfs", text);
+	return 0;
+}
+
 int sysfs_write_text(const struct sysfs_dir *d, const char *attr, const char *text)
 {
 	const char *name = strrchr(d->path, '/') + 1;
@@ -330,6 +408,8 @@ int sysfs_write_text(const struct sysfs_dir *d, const char *attr, const char *te
 		return kernel_unbind(name, text);
 	if (strcmp(attr, "bind") == 0)
 		return kernel_bind(name, text);
+	if (strcmp(attr, "sriov_numvfs") == 0)
+		return kernel_numvfs(name, text);
 	put(path, "w", text[0] == '\n' ? "(null)\n" : text);
 	return 0;
 }

@@ -28,6 +28,15 @@ void fake_pci_keeps(const char *driver);
 /* That driver hangs in unbind, until the process is killed. */
 void fake_pci_hangs(const char *driver);
 
+/*
+ * That function can have `total` VFs, but fails with ENOMEM for more than `room`. Each birth goes to
+ * the VFs' host driver "vfdrv" if drivers are let have them.
+ */
+void fake_pci_sriov(const char *pf, unsigned int total, unsigned int room);
+
+/* An attribute of a function, as text. */
+const char *fake_pci_attr(const char *id, const char *attr);
+
 /* What it has now; "" for none. */
 const char *fake_pci_driver_of(const char *id);
 const char *fake_pci_override_of(const char *id);

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lab: vtd
+# timeout: 300
+"""SR-IOV: virtual functions are made, kept from drivers, set, and removed; others' stay."""
+import json
+
+import inside
+from inside import PCI, Iovd, device, driver_of, expect, expect_equal, netdev, read, vfs, write
+
+from lib import proc
+
+MAC = "52:54:00:aa:bb:01"
+
+
+def made(iovd, pf, count):
+    """Makes VFs, which must be there then, each in a group, none with a driver."""
+    answer = iovd.ok("vf", "create", pf, count)
+    expect_equal(answer["count"], count, "VFs in the answer")
+    expect_equal([vf["device"] for vf in answer["vfs"]], vfs(answer["pf"]), "names of the VFs")
+    expect_equal(len(vfs(answer["pf"])), count, "VFs in /sys")
+    expect_equal({driver_of(vf) for vf in vfs(answer["pf"])} - {None}, set(), "drivers of VFs")
+    expect_equal(read(PCI / answer["pf"] / "sriov_drivers_autoprobe"), "1", "autoprobe")
+    expect(answer["ours"] or not count, "the VFs are not ours")
+    return answer
+
+
+def shown_by_ip(interface, index):
+    """What `ip -d link` shows of a VF."""
+    (link,) = json.loads(proc.run(["ip", "-j", "-d", "link", "show", interface]).stdout)
+    return next(vf for vf in link["vfinfo_list"] if vf["vf"] == index)
+
+
+def check_count(iovd, igb, nvme):
+    made(iovd, netdev(igb), 7)  # by the interface
+    made(iovd, nvme.removeprefix("0000:"), 4)  # by the short address
+    inside.modprobe("igbvf")  # a driver that would take them is loaded later
+    expect_equal({driver_of(vf) for vf in vfs(igb)}, {None}, "drivers of VFs after modprobe")
+    births = [(PCI / vf).stat().st_ino for vf in vfs(igb)]
+    expect(iovd.ok("vf", "create", igb, 7)["already"], "7 VFs are not 7 already")
+    iovd.refused("VF-COUNT", "vf", "create", igb, 8)
+    made(iovd, next((PCI / nvme / "nvme").iterdir()).name, 2)  # by the controller
+    made(iovd, nvme, 0)
+    expect_equal([(PCI / vf).stat().st_ino for vf in vfs(igb)], births, "the VFs of the other PF")
+    made(iovd, nvme, 4)
+
+
+def check_settings(iovd, igb, nvme):
+    interface, vf = netdev(igb), vfs(igb)[1]
+    words = {"mac": MAC, "vlan": 10, "qos": 3, "spoofchk": "off", "trust": "on"}
+    answer = iovd.ok("vf", "set", vf, *(f"{key}={value}" for key, value in words.items()))["vf"]
+    expect_equal({key: answer[key] for key in words}, words, "settings in the answer")
+    shown = shown_by_ip(interface, 1)
+    print("ip -d link:", shown)
+    expect_equal(shown["address"], MAC, "MAC")
+    expect_equal((shown["vlan_list"][0]["vlan"], shown["vlan_list"][0]["qos"]), (10, 3), "VLAN")
+    expect_equal((shown["spoofchk"], shown["trust"]), (False, True), "spoofchk, trust")
+    other = shown_by_ip(interface, 2)
+    expect(other["address"] != MAC and "vlan" not in other.get("vlan_list", [{}])[0], "VF 2 is set")
+    # all or nothing: the driver refuses the second
+    iovd.refused("min_tx_rate", "vf", "set", vf, "vlan=20", "min_tx_rate=5")
+    expect_equal(shown_by_ip(interface, 1)["vlan_list"][0]["vlan"], 10, "VLAN after a failure")
+    iovd.refused("VF-VALUE", "vf", "set", vf, "vlan=4095")
+    iovd.refused("VF-NOT-NET", "vf", "set", vfs(nvme)[0], "vlan=1")
+    iovd.refused("VF-NONE", "vf", "set", igb, "vlan=1")
+    # another number of VFs: the settings stay
+    made(iovd, igb, 4)
+    expect_equal(shown_by_ip(interface, 1)["address"], MAC, "MAC after a change of the number")
+
+
+def check_in_use(iovd, igb):
+    vf = vfs(igb)[0]
+    inside.bind(vf, "igbvf")
+    answer = iovd.refused("PF-IN-USE", "vf", "create", igb, 2)
+    expect("igbvf" in answer.text, f"no evidence: {answer.text}")
+    iovd.refused("PF-IN-USE", "vf", "create", igb, 0)
+    write(PCI / vf / "driver" / "unbind", vf)
+    write(PCI / vf / "driver_override", "none")
+
+
+def check_foreign(iovd, igb):
+    made(iovd, igb, 0)
+    write(PCI / igb / "sriov_drivers_autoprobe", 0)
+    write(PCI / igb / "sriov_numvfs", 2)
+    for count in (0, 3):
+        iovd.refused("VF-FOREIGN", "vf", "create", igb, count)
+    expect_equal(len(vfs(igb)), 2, "VFs that others made")
+    expect(not iovd.ok("vf", "create", igb, 2)["ours"], "others' VFs are ours")
+    write(PCI / igb / "sriov_numvfs", 0)
+    # the same number, made behind our back, is foreign, too
+    iovd.ok("vf", "create", igb, 2)
+    expect_equal(read(PCI / igb / "sriov_drivers_autoprobe"), "0", "autoprobe as it was")
+    write(PCI / igb / "sriov_numvfs", 0)
+    write(PCI / igb / "sriov_numvfs", 2)
+    iovd.refused("VF-FOREIGN", "vf", "create", igb, 0)
+    write(PCI / igb / "sriov_numvfs", 0)
+    write(PCI / igb / "sriov_drivers_autoprobe", 1)
+
+
+def check_no_sriov(iovd, nvme):
+    iovd.refused("SRIOV-NONE", "vf", "create", device("edu_a"), 1)
+    iovd.refused("SRIOV-NONE", "vf", "create", vfs(nvme)[0], 1)
+    expect_equal(iovd.iovctl("vf", "create", "nothing", 1).status, 10, "status without a device")
+
+
+def test(scratch):
+    igb, nvme = device("igb"), device("nvme")  # VFs will have the same IDs
+    with Iovd(scratch) as iovd:
+        check_count(iovd, igb, nvme)
+        check_settings(iovd, igb, nvme)
+        check_in_use(iovd, igb)
+        check_no_sriov(iovd, nvme)
+        check_foreign(iovd, igb)
+    with Iovd(scratch) as iovd:  # what was made is remembered
+        expect(iovd.ok("vf", "create", nvme, 4)["ours"], "forgotten: the VFs of nvme")
+        made(iovd, nvme, 0)
+        made(iovd, igb, 0)
+    return "4 VFs of nvme, 7 of igb"
+
+
+inside.main(test)
