@@ -76,6 +76,7 @@ enum worker_tell {
 	WORKER_TELL_RESIZE = 1, /* the disk's size may have changed: look, tell the VMM */
 	WORKER_TELL_DEBUG,      /* debug output on (1) or off (0) */
 	WORKER_TELL_GATE,       /* session_gate_word(): what the gate is to be */
+	WORKER_TELL_RELEASE,    /* this hold is over */
 };
 
 /* From a worker to the daemon: wake-ups only; the facts are in the session page. */

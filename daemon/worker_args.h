@@ -20,6 +20,7 @@ struct worker_args {
 	int fd; /* alone: the socket, listening or connected; else -1 */
 	/* Born by the keeper (daemon/keeper_proto.h): -1 when alone. */
 	int control_fd, ring_fd, old_ring_fd, backing_fd;
+	bool hold; /* host errors are not the guest's: vu_hold.c */
 	/* Print this and end with 0. */
 	bool print_capabilities, help, version;
 };

@@ -42,7 +42,8 @@ struct worker {
 	struct watch *old_ring_watch, *patience;
 	int signals;
 	bool refresh_due;
-	uint64_t gate_due; /* the daemon's last word about the gate, until it is heard */
+	/* The daemon's last words, until they are heard. */
+	uint64_t gate_due, release_due;
 };
 
 /* --- what the session tells ------------------------------------------------------------------ */
@@ -83,6 +84,10 @@ static bool work(void *arg)
 		vu_session_set_gate(w->session, w->gate_due);
 		w->gate_due = 0;
 	}
+	if (w->release_due) {
+		vu_session_release(w->session, w->release_due);
+		w->release_due = 0;
+	}
 	return vu_session_work(w->session);
 }
 
@@ -111,6 +116,8 @@ static void daemon_told(void *arg, uint32_t code, uint64_t value)
 		log_set_debug(value ? "all" : "");
 	else if (code == WORKER_TELL_GATE)
 		w->gate_due = MAX(w->gate_due, value);
+	else if (code == WORKER_TELL_RELEASE)
+		w->release_due = value;
 }
 
 static void signalled(void *arg, unsigned int events)
@@ -283,6 +290,8 @@ static int make_device(struct worker *w, struct err *e)
 	const struct blk_options options = {
 		.queues = w->args.queues,
 		.read_only = w->args.read_only || w->disk.read_only,
+		.hold = w->args.hold,
+		.write_through = w->args.hold && !w->disk.direct,
 		.serial = w->args.serial,
 		.block_size = w->args.null_size ? 512 : w->disk.block_size,
 		.physical_block_size = w->args.null_size ? 4096 : w->disk.physical_block_size,

@@ -40,6 +40,12 @@ struct backend_host {
 	void (*done)(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
 		bool failed);
 	/*
+	 * The host could not do it (an errno), and the guest is not to know: it stays in flight, and
+	 * is not this worker's any more. Instead of done().
+	 */
+	void (*park)(
+		struct backend_host *host, unsigned int ring, struct virtq_chain *chain, int error);
+	/*
 	 * For people: what the host has to do for a request, said before it is asked to. Done ends
 	 * it. Sectors of 512 bytes.
 	 */

@@ -12,6 +12,10 @@
  * After a failed flush the page cache may have dropped what it could not write and forgotten it: a
  * second fsync would claim success. So one such error is final: from then on writes and flushes
  * fail, in this worker and its successors (struct blk_saved), and reads go on.
+ *
+ * Under options.hold no host error is answered: the request is parked (vu_hold.c). A failed flush is
+ * then parked like the rest, to be done again, elsewhere perhaps; so no write may be lost with the
+ * page cache by then. Whoever sets `hold` sees to that: direct I/O, or options.write_through.
  */
 #include "lib/backends/blk.h"
 
@@ -153,6 +157,8 @@ static void blk_set_features(struct backend *b, uint64_t features)
 /* A write is on stable storage before it is reported (virtio 1.2, 5.2.6.2). */
 static bool is_writethrough(const struct blk *blk)
 {
+	if (blk->options.write_through)
+		return true;
 	if (blk->features & bit(VIRTIO_BLK_F_CONFIG_WCE))
 		return !blk->saved->write_cache;
 	return !(blk->features & bit(VIRTIO_BLK_F_FLUSH));
@@ -209,8 +215,11 @@ static bool blk_refresh(struct backend *b)
 {
 	struct blk *blk = blk_of(b);
 	uint64_t before = blk->saved->capacity;
+	uint64_t bytes = blk->engine->ops->size(blk->engine);
 
-	blk->saved->capacity = blk->engine->ops->size(blk->engine) / SECTOR;
+	if (!bytes && blk->options.hold)
+		return false; /* it has vanished, and may come back */
+	blk->saved->capacity = bytes / SECTOR;
 	return blk->saved->capacity != before;
 }
 
@@ -234,11 +243,28 @@ static void answer(struct blk *blk, struct blk_req *req, uint8_t status)
 	host->done(host, req->ring, chain, status != VIRTIO_BLK_S_OK);
 }
 
+/* What another disk, or this one tomorrow, would not do better is not worth waiting for. */
+static bool is_worth_holding(int error)
+{
+	switch (error) {
+	case EFAULT:     /* the guest's memory */
+	case EOPNOTSUPP: /* what this kind of disk does not have */
+		return false;
+	default:
+		return error != 0;
+	}
+}
+
 static void blk_io_done(void *arg, struct blk_io *io, int error)
 {
 	struct blk *blk = arg;
 	struct blk_req *req = container_of(io, struct blk_req, io);
+	struct backend_host *host = blk->backend.host;
 
+	if (blk->options.hold && is_worth_holding(error)) {
+		host->park(host, req->ring, req->chain, error);
+		return;
+	}
 	if (error && io->op == BLK_OP_FLUSH && !blk->saved->flush_error) {
 		blk->saved->flush_error = error;
 		say_failure(blk);

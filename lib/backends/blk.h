@@ -11,6 +11,8 @@
 struct blk_options {
 	uint16_t queues; /* 1..VU_MAX_QUEUES */
 	bool read_only;
+	bool hold;           /* what the host cannot do is parked, and not reported to the guest */
+	bool write_through;  /* each write is on stable storage before it is reported */
 	const char *serial;  /* GET_ID, at most 20 bytes count; NULL: none */
 	uint32_t block_size; /* logical, as told to the guest */
 	uint32_t physical_block_size;

@@ -21,6 +21,7 @@
  *	             stored before started = 0.
  *	gate         word, when it was heard; settled = word, when it has come true. A new word
  *	             makes the old settled mean nothing, so nothing has to be cleared.
+ *	hold         reason, then number (vu_hold.c).
  *	requests     the facts, then state. Of the worker that wrote them; its successor clears
  *	             them when the dead one's I/O is over, and until then they say what is not.
  *	incoming     written by the daemon before there is a worker; then valid and arrived are the
@@ -153,7 +154,10 @@ int session_page_status(int fd, struct session_status *status, struct err *e)
 		.settled =
 			(page.gate.word & SESSION_GATE_SHUT) && page.gate.settled == page.gate.word,
 	};
-	copy_reason(status->reason, page.reason, sizeof(status->reason));
+	if (page.hold.number != page.hold.released)
+		status->hold = page.hold.number;
+	copy_reason(status->reason, status->failed ? page.reason : page.hold.reason,
+		status->failed ? sizeof(page.reason) : sizeof(page.hold.reason));
 	return 0;
 }
 
@@ -188,6 +192,7 @@ int session_page_requests(int fd, struct session_request *out, struct err *e)
 		if (r->state == 0 || r->what >= SESSION_REQUEST_WHATS)
 			continue;
 		out[count++] = (struct session_request){
+			.parked = r->state == SESSION_REQUEST_PARKED,
 			.what = (enum session_request_what)r->what,
 			.age_ms = now > r->since_ms ? now - r->since_ms : 0,
 			.sector = r->sector,

@@ -57,8 +57,9 @@ struct session_status {
 	uint64_t vmm_sessions;       /* connections accepted so far */
 	uint64_t gate_word;          /* the last that was heard; 0: none */
 	bool incoming;               /* goes on from another host's, and the VMM has not come */
+	uint32_t hold;               /* the number of the hold that it is in; 0: none */
 	bool settled;                /* that word shuts the gate, and nothing is with the host */
-	char reason[128];            /* terminated, printable */
+	char reason[128];            /* of failed, else of the hold; terminated, printable */
 };
 
 /* Reads and bounds a status by pread(); a page of another magic, version or size is an error. */
@@ -78,8 +79,14 @@ enum session_request_what {
 
 extern const char *const session_request_names[SESSION_REQUEST_WHATS];
 
+enum session_request_state {
+	SESSION_REQUEST_WITH_HOST = 1,
+	SESSION_REQUEST_PARKED, /* the host could not do it; it stays in flight */
+};
+
 /* A request that the host has not done yet. */
 struct session_request {
+	bool parked;
 	enum session_request_what what;
 	uint64_t age_ms;
 	uint64_t sector, sectors; /* of 512 bytes */

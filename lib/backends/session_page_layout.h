@@ -70,13 +70,20 @@ struct page_gate {
 	uint64_t settled; /* == word: the gate is shut, and the host has nothing of ours any more */
 };
 
+/* What the host could not do, and the guest is not told of (vu_hold.c). */
+struct page_hold {
+	uint32_t number;   /* of the hold */
+	uint32_t released; /* == number: there is none */
+	char reason[120];
+};
+
 /* What the host has to do for one request, for people who ask why it takes so long. */
 struct page_request {
 	uint64_t since_ms; /* handed to the host: CLOCK_MONOTONIC_COARSE */
 	uint64_t sector, sectors;
 	uint16_t ring;
 	uint8_t what;  /* enum session_request_what */
-	uint8_t state; /* 0: free; stored last: SESSION_REQUEST_... */
+	uint8_t state; /* 0: free; stored last: enum session_request_state */
 };
 
 /* What another host's session was, to go on from (vu_incoming.c). Written before the first worker. */
@@ -126,6 +133,7 @@ struct session_page {
 	uint64_t offered;              /* features */
 	uint8_t config[VU_CONFIG_MAX]; /* the configuration space, as it was last told */
 	struct page_incoming incoming;
+	struct page_hold hold;
 };
 
 static_assert(sizeof(struct session_page) <= SESSION_PAGE_SIZE, "the session page holds it all");

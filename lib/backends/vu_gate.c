@@ -54,7 +54,7 @@ void vu_session_set_gate(struct vu_session *s, uint64_t word)
 
 void vu_gate_look(struct vu_session *s)
 {
-	if (!vu_gate_is_shut(s) || vu_gate_is_settled(s) || s->in_flight || vu_rings_busy(s))
+	if (!vu_gate_is_shut(s) || vu_gate_is_settled(s) || s->in_flight || vu_rings_taken(s))
 		return;
 	page_commit(s->page->gate.settled, s->page->gate.word);
 	vu_point("gate-settled");

@@ -182,6 +182,7 @@ static int start(struct vu_ring *r, bool takeover, struct err *e)
 
 static void let_go(struct vu_ring *r)
 {
+	vu_forget_parked(r);
 	unwatch_kick(r);
 	virtq_free(r->q);
 	r->q = NULL;
@@ -270,17 +271,45 @@ enum vu_act vu_ring_set_base(struct vu_session *s, struct err *e)
 	return VU_DONE;
 }
 
-/*
- * What has to end before the ring may stop. Replays that a settled gate keeps back are with nobody:
- * they stay marked in the region, and wait there.
- */
+/* Replays are not fetched, but wait in the region. */
+static bool replays_wait(const struct vu_session *s)
+{
+	return vu_is_held(s) || vu_gate_is_settled(s);
+}
+
+/* See vu_rings_busy(). */
 static unsigned int busy(const struct vu_ring *r)
 {
+	unsigned int with_host = r->in_flight - r->parked;
+
 	if (!r->q)
 		return 0;
 	if (virtq_broken(r->q))
-		return r->in_flight;
-	return vu_gate_is_settled(r->s) ? r->in_flight + r->staged : virtq_in_flight(r->q);
+		return with_host;
+	return replays_wait(r->s) ? with_host + r->staged : virtq_in_flight(r->q);
+}
+
+unsigned int vu_rings_taken(const struct vu_session *s)
+{
+	unsigned int sum = 0;
+
+	for (unsigned int i = 0; i < s->ring_count; i++) {
+		const struct vu_ring *r = &s->rings[i];
+
+		if (r->q)
+			sum += virtq_broken(r->q) ? r->in_flight : virtq_in_flight(r->q);
+	}
+	return sum;
+}
+
+/* The ring has requests that only wait in the region. May it stop with them? */
+static bool may_leave_waiting(const struct vu_ring *r)
+{
+	const struct vu_session *s = r->s;
+
+	if (!r->q || virtq_broken(r->q) || !virtq_in_flight(r->q))
+		return true;
+	return !s->page->inflight.ours && !(s->page->features & VHOST_F_LOG_ALL);
 }
 
 unsigned int vu_rings_busy(const struct vu_session *s)
@@ -300,7 +329,7 @@ enum vu_act vu_ring_get_base(struct vu_session *s, struct err *e)
 	if (!r)
 		return VU_BROKEN;
 	r->gate = true;
-	if (busy(r))
+	if (busy(r) || !may_leave_waiting(r))
 		return VU_WAIT;
 	vu_ring_stop(r);
 	state.num = facts(r)->base;
@@ -486,7 +515,9 @@ static bool may_fetch(const struct vu_ring *r)
 	if (!r->q || r->s->ending || virtq_broken(r->q))
 		return false;
 	if (virtq_in_flight(r->q) > r->in_flight + r->staged) /* replays wait */
-		return !vu_gate_is_settled(r->s);
+		return !replays_wait(r->s);
+	if (vu_is_held(r->s))
+		return false;
 	return facts(r)->enabled && !r->gate && !vu_gate_is_shut(r->s) && !r->s->finishing;
 }
 
@@ -533,7 +564,7 @@ bool vu_rings_work(struct vu_session *s)
 	s->backend->ops->flush(s->backend);
 	for (unsigned int i = 0; i < s->ring_count; i++)
 		worked |= publish(&s->rings[i]);
-	s->page->in_flight = s->in_flight;
+	s->page->in_flight = vu_rings_taken(s);
 	return worked;
 }
 

@@ -281,7 +281,7 @@ static void look_for_ends(struct vu_session *s)
 {
 	end_if_poisoned(s);
 	note_failure(s);
-	if (s->ending && !s->in_flight && !s->send_pending && !s->consume_pending)
+	if (s->ending && s->in_flight == s->parked && !s->send_pending && !s->consume_pending)
 		finish_ending(s);
 	vu_gate_look(s);
 	if (s->finishing && !vu_rings_busy(s) && s->finished) {
@@ -367,6 +367,7 @@ int vu_session_new(struct vu_session **out, const struct vu_session_config *cfg,
 	s->backend->host = &s->host;
 	s->host.done = vu_rings_done;
 	s->host.begun = vu_note_begin;
+	s->host.park = vu_park;
 	s->ring_count = s->backend->ops->queues(s->backend);
 	assert(s->ring_count <= VU_MAX_QUEUES);
 	for (unsigned int i = 0; i < s->ring_count; i++) {

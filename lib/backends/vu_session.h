@@ -71,6 +71,9 @@ void vu_session_refresh(struct vu_session *s);
  */
 void vu_session_set_gate(struct vu_session *s, uint64_t word);
 
+/* The daemon's word that this hold is over (vu_hold.c). Also before vu_session_start(). */
+void vu_session_release(struct vu_session *s, uint64_t number);
+
 /*
  * Takes no more requests and calls `done` when none is in flight (at once, if so). The connection
  * stays open; for the end of a worker that runs alone.

@@ -15,7 +15,8 @@ struct vu_ring {
 	struct virtq *q; /* NULL: stopped, or could not be started */
 	struct watch *kick;
 	bool gate;          /* closed: nothing new is fetched; replays are */
-	uint16_t in_flight; /* fetched, and not completed by the device */
+	uint16_t in_flight; /* fetched, and not completed by the device; of these ... */
+	uint16_t parked;    /* ... the device is done with, without success (vu_hold.c) */
 	uint16_t staged;    /* completed, and not published */
 };
 
@@ -76,7 +77,7 @@ struct vu_session {
 	bool finishing;
 	void (*finished)(void *arg);
 	void *finished_arg;
-	uint32_t in_flight; /* with the device, all rings */
+	uint32_t in_flight, parked; /* all rings */
 
 	uint16_t note_free[SESSION_REQUESTS_MAX]; /* a stack of places in page->requests, from 1 */
 	unsigned int notes_free;
@@ -160,6 +161,12 @@ int vu_incoming_check(struct vu_session *s, unsigned int index, struct err *e);
 /* It runs. */
 void vu_incoming_arrived(struct vu_session *s, unsigned int index);
 
+/* vu_hold.c */
+bool vu_is_held(const struct vu_session *s);
+void vu_park(struct backend_host *host, unsigned int ring, struct virtq_chain *chain, int error);
+/* The ring is let go: its parked requests are in the region, and nowhere else any more. */
+void vu_forget_parked(struct vu_ring *r);
+
 /* vu_rings.c */
 void vu_ring_stop(struct vu_ring *r); /* nothing may be in flight */
 enum vu_act vu_ring_set_kick(struct vu_session *s, struct err *e);
@@ -173,8 +180,13 @@ enum vu_act vu_ring_enable(struct vu_session *s, struct err *e);
 bool vu_any_ring_started(const struct vu_session *s);
 /* Shuts / opens all gates; what was fetched goes on. */
 void vu_rings_gate(struct vu_session *s, bool closed);
-/* Requests taken from the guest and not given back, replays that wait included. */
+/*
+ * Requests that have to end before memory or rings may change: those with the host, and replays that
+ * are about to be. Not those that only wait in the region (vu_gate.c, vu_hold.c).
+ */
 unsigned int vu_rings_busy(const struct vu_session *s);
+/* Requests taken from the guest and not given back, wherever they are. */
+unsigned int vu_rings_taken(const struct vu_session *s);
 void vu_rings_update_log(struct vu_session *s);
 /* Finds all rings in the (changed) guest memory again. */
 int vu_rings_remap(struct vu_session *s, struct err *e);

@@ -41,6 +41,7 @@ static void run_worker(struct rig *r, int control)
 		.type = "blk",
 		.null_size = r->opt.null ? RIG_DISK_BYTES : 0,
 		.queues = r->opt.queues ? r->opt.queues : 1,
+		.hold = r->opt.hold,
 		.drain_timeout_ms = r->opt.drain_timeout_ms ? r->opt.drain_timeout_ms : 10000,
 		.fd = -1,
 		.control_fd = control,
@@ -139,6 +140,8 @@ static void hear(struct rig *r, const struct keeper_msg *msg, int fd)
 		r->ready = true;
 		if (r->page->gate.word != r->gate)
 			rig_tell_gate(r, r->gate);
+		if (r->release && r->page->hold.released != r->release)
+			rig_tell_release(r, r->release);
 		return;
 	case KEEPER_MSG_NOTE:
 		return;
@@ -348,6 +351,34 @@ static bool is_settled(void *arg)
 void rig_until_settled(struct rig *r)
 {
 	rig_until(r, is_settled, r);
+}
+
+static bool is_held_anew(void *arg)
+{
+	const struct page_hold *hold = &((struct rig *)arg)->page->hold;
+
+	return __atomic_load_n(&hold->number, __ATOMIC_ACQUIRE) > ((struct rig *)arg)->release;
+}
+
+void rig_until_held(struct rig *r)
+{
+	rig_until(r, is_held_anew, r);
+}
+
+void rig_tell_release(struct rig *r, uint32_t hold)
+{
+	r->release = hold;
+	give(r,
+		(struct keeper_msg){
+			.type = KEEPER_MSG_TELL, .code = WORKER_TELL_RELEASE, .value = hold},
+		-1);
+}
+
+void rig_recover(struct rig *r)
+{
+	kill(r->worker, SIGKILL);
+	bury(r);
+	r->release = r->page->hold.number; /* when the next one is ready */
 }
 
 unsigned int rig_worker_fds(const struct rig *r)

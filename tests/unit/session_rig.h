@@ -21,6 +21,7 @@ struct rig_options {
 	bool null;                 /* a disk without bytes; else a file of RIG_DISK_BYTES */
 	uint16_t queues;           /* 0: 1 */
 	uint64_t drain_timeout_ms; /* 0: 10000 */
+	bool hold;                 /* what the disk cannot do */
 	/* Which passage of a crash point kills the first and the second worker; 0: none. */
 	unsigned int kill_at, kill_again_at;
 	bool may_fail; /* the first worker may say that it cannot start: then none serves */
@@ -51,7 +52,9 @@ struct rig {
 
 	unsigned int kill_at, kill_again_at;
 	unsigned int deaths;
-	uint64_t gate; /* what the daemon wants: told to a worker that does not know it yet */
+	/* What the daemon wants: told to a worker that does not know it yet. */
+	uint64_t gate;
+	uint32_t release;
 };
 
 void rig_open(struct rig *r, struct rig_options opt);
@@ -77,6 +80,11 @@ void rig_connect(struct rig *r);
 /* The daemon's word about the gate, and waiting until it is settled. */
 void rig_tell_gate(struct rig *r, uint64_t word);
 void rig_until_settled(struct rig *r);
+
+/* Until it is held (again); and what the daemon does about it: another worker, and the word. */
+void rig_until_held(struct rig *r);
+void rig_tell_release(struct rig *r, uint32_t hold);
+void rig_recover(struct rig *r);
 
 /* Descriptors that the worker has open. */
 unsigned int rig_worker_fds(const struct rig *r);
