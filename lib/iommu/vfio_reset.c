@@ -8,6 +8,10 @@
  * would be one again. So mastering is switched off first, and the check after the reset can ask for
  * it to be off.
  *
+ * Whether there is a reset is VFIO's word, which has tried it. The methods of sysfs are the kernel's
+ * guess of the time when it found the function: the first on a shared bus may claim a bus reset that
+ * later is none, since others are there.
+ *
  * VFIO answers reads of many registers out of a copy that it keeps for guests: ids and BARs read
  * well through it even when there is no device any more. The check therefore reads the first 64
  * bytes as the hardware has them (sysfs `config`), and compares with those of the time when the
