@@ -38,11 +38,16 @@ static void read_boot_id(const struct daemon *d, char boot[static BOOT_ID_MAX])
 	sysfs_read_text(&dir, "boot_id", boot, BOOT_ID_MAX);
 }
 
+static bool is_translate(const char *type)
+{
+	return strcmp(type, "DMA") == 0 || strcmp(type, "DMA-FQ") == 0;
+}
+
 static int row_before(void *arg, const struct store_row *row)
 {
 	const char *before = store_row_text(row, 0);
 
-	if (before)
+	if (before && is_translate(before))
 		str_copy(arg, GROUP_TYPE_MAX, before);
 	return 1;
 }
@@ -54,18 +59,17 @@ static int recall(struct daemon *d, uint32_t id, char word[static GROUP_TYPE_MAX
 
 	str_copy(word, GROUP_TYPE_MAX, "DMA");
 	read_boot_id(d, boot);
-	if (store_run(d->store, "SELECT before FROM group_type WHERE number = ? AND boot = ?",
-		    STORE_BIND(STORE_INT(id), STORE_TEXT(boot)), row_before, word, e) < 0)
-		return -1;
-	if (strcmp(word, "DMA-FQ") != 0)
-		str_copy(word, GROUP_TYPE_MAX, "DMA");
-	return 0;
+	return store_run(d->store, "SELECT before FROM group_type WHERE number = ? AND boot = ?",
+		STORE_BIND(STORE_INT(id), STORE_TEXT(boot)), row_before, word, e);
 }
 
+/* Only how it translates is worth keeping. */
 static int keep(struct daemon *d, const struct group_type_plan *plan, struct err *e)
 {
 	char boot[BOOT_ID_MAX];
 
+	if (!is_translate(plan->before))
+		return 0;
 	read_boot_id(d, boot);
 	return store_run(d->store,
 		"INSERT OR REPLACE INTO group_type (number, boot, before) VALUES (?, ?, ?)",
@@ -74,11 +78,6 @@ static int keep(struct daemon *d, const struct group_type_plan *plan, struct err
 }
 
 /* --- may it be -------------------------------------------------------------------------------- */
-
-static bool is_translate(const char *type)
-{
-	return strcmp(type, "DMA") == 0 || strcmp(type, "DMA-FQ") == 0;
-}
 
 static bool is_already(const struct iommu_group *group, const char *wanted)
 {

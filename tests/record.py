@@ -5,9 +5,9 @@
     ./dev record [--anonymous] DIR
 
 Only what iovd reads is written (PATHS, below), links as links, and device nodes as empty files.
-That includes names of interfaces, mount points, MAC addresses and serial numbers of disks: with
---anonymous the last three are replaced by made-up ones, the same for the same, so that relations
-stay. Left out are mounts of nothing (proc, tmpfs, ...), and all routes but the default one.
+That includes names of interfaces, mount points, MAC addresses and serial numbers: with --anonymous
+the last three are replaced by made-up ones, the same for the same, so that relations stay (those in
+configuration spaces by zeros). Left out are mounts of nothing (proc, tmpfs, ...), and all routes but the default one.
 
 Run it as root: some facts are for root only. To keep a tree: tar -C DIR -cJf NAME.tar.xz .
 """

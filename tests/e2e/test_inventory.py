@@ -71,7 +71,8 @@ def check_groups(looker):
     reasons = [(r["kind"], r["device"]) for r in looker.ctl("group", "3")["group"]["why"]]
     expect(reasons == [("no_acs", "0000:00:02.0"), ("acs_off", "0000:03:01.0")], f"why: {reasons}")
     for kind, word, already in (("identity", "identity", False), ("identity", "identity", True),
-                                ("translate", "DMA-FQ", False), ("translate", "DMA-FQ", True)):
+                                ("translate", "DMA-FQ", False), ("translate", "DMA-FQ", True),
+                                ("identity", "identity", False), ("translate", "DMA-FQ", False)):
         done = looker.ctl("group", "12", "--type", kind)
         expect((done["group"]["type"], done["already"]) == (word, already), f"{kind}: {done}")
     with Client(looker.socket) as client:

@@ -258,7 +258,56 @@ START_TEST(findings_are_bounded)
 }
 END_TEST
 
+/* The lab's host: QEMU's ports and bridges, grouped by a real kernel. */
+static void open_lab(const char *name)
+{
+	struct err e = ERR_INIT;
+
+	ck_assert_int_eq(sysroot_open(tree_unpack(name), &root, &e), 0);
+}
+
+static bool is_found(enum acs_kind kind)
+{
+	for (size_t i = 0; i < found_count; i++)
+		if (found[i].kind == kind)
+			return true;
+	return false;
+}
+
+START_TEST(all_groups_of_a_real_kernel_are_explained)
+{
+	struct name_list ids;
+
+	open_lab("lab-vtd");
+	ck_assert_int_eq(iommu_group_list(root, &ids), 0);
+	ck_assert_uint_eq(ids.count, 24);
+	for (size_t i = 0; i < ids.count; i++) {
+		struct iommu_group group;
+		struct err e = ERR_INIT;
+
+		ck_assert_int_eq(iommu_group_read(root, ids.names[i], &group, &e), 0);
+		explain(ids.names[i]);
+		ck_assert_msg(found_count > 0, "%s", ids.names[i]);
+		ck_assert_msg(is_found(ACS_ALONE) == (group.member_count == 1), "group %s: %s",
+			ids.names[i], found[0].what);
+		ck_assert(!is_found(ACS_UNSEEN) && !is_found(ACS_TRUSTED));
+		ck_assert(!is_found(ACS_UNEXPLAINED));
+		iommu_group_release(&group);
+	}
+	name_list_release(&ids);
+	explain("13");
+	check_found(0, ACS_ABSENT, "0000:00:19.0",
+		"is a root port without ACS (no Source Validation, Request Redirect, Completion "
+		"Redirect, Upstream Forwarding): it and 0000:0b:00.0 cannot be told apart");
+	explain("22");
+	check_found(0, ACS_BRIDGE, "0000:08:00.0",
+		"is a PCI Express to PCI bridge, and all behind it has the requester ID 09:00.0: "
+		"it, 0000:09:01.0 and 0000:09:02.0 cannot be told apart");
+	sysroot_close(root);
+}
+END_TEST
+
 UNIT_MAIN(a_configuration_space_is_read, what_cannot_be_seen_is_not_taken_for_absent, hostile_bytes,
 	the_way_up_has_each_bridge, a_function_that_is_alone, ports_that_do_not_isolate_are_named,
 	a_bridge_gives_its_own_id, functions_of_one_device, what_the_bytes_do_not_explain_is_said,
-	findings_are_bounded)
+	findings_are_bounded, all_groups_of_a_real_kernel_are_explained)
