@@ -115,13 +115,13 @@ def folder_of(host):
 def run_host(host, wanted):
     """Boots a host and runs topics in it; their verdicts."""
     verdicts = []
-    job = {
-        "environment": machine.environment(host),
-        "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
-    }
     begin = time.monotonic()
     folder = folder_of(host)
     try:
+        job = {
+            "environment": machine.environment(host),
+            "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
+        }
         with machine.Machine(host, folder, job) as lab:
             print(f"=== {host.name}: prepared in {time.monotonic() - begin:.1f} s", flush=True)
             follow(lab, host, wanted, verdicts)
