@@ -6,8 +6,9 @@
     lab.py HOST[,HOST...] [TOPIC...]
 
 A topic is a program tests/lab/topic_NAME.py; its head says `# lab: IOMMU...`, where it runs, and
-`# timeout: SECONDS`. All topics of a host run in one boot, one after the other. What they print,
-the kernel's log and the console are kept in BUILD/lab/HOST/.
+`# timeout: SECONDS`; one that starts guests of its own says `# needs: guest`. All topics of a host
+run in one boot, one after the other. What they print, the kernel's log and the console are kept in
+BUILD/lab/HOST/.
 
 Exit status: 0 when something passed and nothing failed, 77 when nothing could run, otherwise 1.
 """
@@ -24,7 +25,7 @@ import typing
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "e2e")]
 
-from guest import cache  # noqa: E402
+from guest import cache, image  # noqa: E402
 from lab import hosts, machine  # noqa: E402
 from lib.proc import Failed, Skipped, end_on_sigterm  # noqa: E402
 
@@ -37,6 +38,7 @@ class Topic(typing.NamedTuple):
     path: pathlib.Path
     iommus: tuple
     timeout: int
+    guest: bool  # starts a guest
 
 
 class Verdict(typing.NamedTuple):
@@ -56,12 +58,14 @@ def topic(path):
     head = "".join(path.read_text().splitlines(keepends=True)[:20])
     where = re.search(r"^# lab: (.+)$", head, re.M)
     limit = re.search(r"^# timeout: (\d+)$", head, re.M)
+    guest = re.search(r"^# needs: guest$", head, re.M) is not None
     iommus = tuple(where.group(1).split()) if where else ()
     unknown = set(iommus) - set(hosts.IOMMUS)
     if not iommus or unknown:
         raise Failed(f"{path.name}: its head must have a line '# lab: IOMMU...': {unknown or 'none'}")
     name = path.stem.removeprefix("topic_")
-    return Topic(name, path, iommus, int(limit.group(1)) if limit else DEFAULT_TIMEOUT)
+    return Topic(name, path, iommus, int(limit.group(1)) if limit else DEFAULT_TIMEOUT,
+                 guest)
 
 
 def topics():
@@ -115,13 +119,15 @@ def folder_of(host):
 def run_host(host, wanted):
     """Boots a host and runs topics in it; their verdicts."""
     verdicts = []
+    job = {
+        "environment": machine.environment(host),
+        "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
+    }
     begin = time.monotonic()
     folder = folder_of(host)
     try:
-        job = {
-            "environment": machine.environment(host),
-            "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
-        }
+        if any(t.guest for t in wanted):
+            image.qemu()  # a host finds it in the cache, and has no network to make it
         with machine.Machine(host, folder, job) as lab:
             print(f"=== {host.name}: prepared in {time.monotonic() - begin:.1f} s", flush=True)
             follow(lab, host, wanted, verdicts)
