@@ -13,20 +13,30 @@ static void attach_print_member(const struct json *a, const char *before, const 
 
 static void attach_print(const struct json *a, bool already)
 {
+	const struct json *devices = json_member(a, "devices");
+	bool has_socket = json_member_str(a, "socket") != NULL;
+
 	attach_print_member(a, "", "id");
 	attach_print_member(a, already ? ": is already given, " : ": ", "device");
 	attach_print_member(a, " -> ", "vm");
 	attach_print_member(a, ", ", "path");
 	attach_print_member(a, ", ", "state");
-	attach_print_member(a, "\nsocket: ", "socket");
 	putchar('\n');
-	if (json_count(json_member(a, "vmm_args"))) {
-		puts("\nAdd to the command line of the VMM:");
-		fputs("  ", stdout);
-		out_words(json_member(a, "vmm_args"), " \\\n  ");
-		puts("\n\nIt must share the guest's memory (-object "
-		     "memory-backend-memfd,share=on,...).");
+	if (has_socket)
+		attach_print_member(a, "socket: ", "socket");
+	for (size_t i = 1; i < json_count(devices); i++) {
+		fputs(i == 1 ? "with its group: " : ", ", stdout);
+		out_safe(stdout, json_str(json_item(devices, i)));
 	}
+	if (has_socket || json_count(devices) > 1)
+		putchar('\n');
+	puts("\nAdd to the command line of the VMM:");
+	fputs("  ", stdout);
+	out_words(json_member(a, "vmm_args"), " \\\n  ");
+	putchar('\n');
+	if (has_socket)
+		puts("\nIt must share the guest's memory (-object "
+		     "memory-backend-memfd,share=on,...).");
 }
 
 static void attach_print_plain(const struct json *a)
@@ -75,7 +85,7 @@ const struct cmd cmd_attach = {
 	.words = {{"DEVICE", "device"}, {"VM", "vm"}},
 	.options =
 		{
-			{"--path", "path", CMD_TEXT, .choices = "auto|paravirt",
+			{"--path", "path", CMD_TEXT, .choices = "auto|paravirt|passthrough",
 				.help = "how the machine gets at it"},
 			{"--as", "as", CMD_TEXT, "NAME", .help = "what the attachment is called"},
 			{"--readonly", "readonly", CMD_FLAG, .help = "the machine cannot write"},
@@ -84,7 +94,10 @@ const struct cmd cmd_attach = {
 			{"--cache", "cache", CMD_TEXT, .choices = "none|writeback",
 				.help = "past the host's page cache, or through it"},
 			{"--owner", "owner", CMD_TEXT, "USER",
-				.help = "whose the socket is: the user that the VMM runs as"},
+				.help = "the user that the VMM runs as: socket or device node are "
+					"his"},
+			{"--allow", "allow", CMD_TEXT, "CODE[,CODE]",
+				.help = "waive GRP-SPLIT (give the whole group) or DEV-NO-RESET"},
 			{"--dry-run", "dry_run", CMD_FLAG,
 				.help = "say what would be done, and change nothing"},
 		},

@@ -12,6 +12,7 @@
 
 const struct attach_path *const attach_paths[] = {
 	[ATTACHMENT_PARAVIRT] = &attach_paravirt,
+	[ATTACHMENT_PASSTHROUGH] = &attach_passthrough,
 };
 static_assert(ARRAY_SIZE(attach_paths) == ATTACHMENT_PATHS, "a row for each path");
 
@@ -36,9 +37,11 @@ void op_wake(struct attach_op *op, const struct err *e)
 int op_wait(struct attach_op *op, struct stages *x, void (*on_worker)(void *arg), watch_fn *late,
 	uint64_t delay_ms, struct err *e)
 {
-	op->timer = op->d->loop->ops->add_timer(op->d->loop, delay_ms, late, op, e);
-	if (!op->timer)
-		return -1;
+	if (late) {
+		op->timer = op->d->loop->ops->add_timer(op->d->loop, delay_ms, late, op, e);
+		if (!op->timer)
+			return -1;
+	}
 	op->waits = x;
 	op->a->on_worker = on_worker;
 	op->a->on_worker_arg = op;
@@ -79,6 +82,11 @@ int op_keep_detaching(struct stages *x, void *arg, struct err *e)
 	return registry_keep_as(op->d->registry, op->a, KEPT_DETACHING, e);
 }
 
+void op_begin_attached(struct attach_op *op)
+{
+	op->a->kept = KEPT_ATTACHED;
+}
+
 void op_begin_detaching(struct attach_op *op)
 {
 	op->a->kept = KEPT_DETACHING;
@@ -104,30 +112,45 @@ static bool op_is_gone(const struct attach_op *op, const struct err *e)
 	return op->a->kept != KEPT_ATTACHED;
 }
 
+/* It could not be undone or finished yet: the one who waits hears it, and that is his end. */
+static void op_goes_on(struct attach_op *op, const struct err *e)
+{
+	if (op->caller.done)
+		op->caller.done(op->caller.arg, op->a, e);
+	op->caller.done = NULL;
+	op->caller.progress = NULL;
+	op->undone = op->a->kept == KEPT_PREPARING;
+}
+
+static void op_keep_up(const struct attach_op *op, const struct err *e)
+{
+	const struct attach_path *path = attach_paths[op->a->spec.path];
+
+	if (op->resumed && path->adopt)
+		path->adopt(op->d, op->a);
+	else if (path->keep_up)
+		path->keep_up(op->d, op->a, e);
+}
+
 static void op_done(void *arg, const struct err *e)
 {
-	struct attach_op *op = arg;
-	struct attachment *a = op->a;
-	struct daemon *d = op->d;
+	struct attach_op *op = arg, last = *op;
 	bool gone;
 
-	if (op->attaching && !e) {
-		a->kept = KEPT_ATTACHED;
-		a->busy = false;
-		attach_paths[a->spec.path]->keep_up(d, a);
-	}
-	gone = op_is_gone(op, e);
-	if (op->caller.done)
-		op->caller.done(op->caller.arg, a, e);
 	if (e && e->kind == ERR_PARTLY_DONE) {
-		op->caller.done = NULL; /* the second end is nobody's, */
-		op->caller.progress = NULL;
-		op->attaching = false; /* and can only be that of the undo */
+		op_goes_on(op, e);
 		return;
 	}
 	op_free(op);
+	if (last.verb == ATTACH_ATTACH && !e && !last.undone)
+		op_begin_attached(&last);
+	gone = op_is_gone(&last, e);
+	if (!gone)
+		op_keep_up(&last, e);
+	if (last.caller.done)
+		last.caller.done(last.caller.arg, last.a, e);
 	if (gone)
-		registry_remove(d->registry, a);
+		registry_remove(last.d->registry, last.a);
 }
 
 static void op_progress(void *arg, const struct stages_table *table, unsigned int n, bool undoing)
@@ -165,18 +188,29 @@ static struct stages_owner op_owner(struct attach_op *op)
 	};
 }
 
-static int op_start(struct daemon *d, struct attachment *a, bool attaching,
-	const struct attach_caller *caller, struct err *e)
+static const struct stages_table *op_table(const struct attachment *a, enum attach_verb verb)
 {
 	const struct attach_path *path = attach_paths[a->spec.path];
+	const struct stages_table *const tables[] = {
+		[ATTACH_ATTACH] = path->attach,
+		[ATTACH_RENEW] = path->renew,
+		[ATTACH_DETACH] = path->detach,
+	};
+
+	return tables[verb];
+}
+
+static int op_start(struct daemon *d, struct attachment *a, enum attach_verb verb,
+	const struct attach_caller *caller, struct err *e)
+{
 	struct attach_op *op = op_new(d, a, caller, e);
 	struct stages_owner owner;
 
 	if (!op)
 		return -1;
-	op->attaching = attaching;
+	op->verb = verb;
 	owner = op_owner(op);
-	if (stages_start(attaching ? path->attach : path->detach, a->spec.id, &owner, e) == 0)
+	if (stages_start(op_table(a, verb), a->spec.id, &owner, e) == 0)
 		return 0;
 	op_free(op);
 	return -1;
@@ -185,29 +219,50 @@ static int op_start(struct daemon *d, struct attachment *a, bool attaching,
 int attach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e)
 {
-	return op_start(d, a, true, caller, e);
+	return op_start(d, a, ATTACH_ATTACH, caller, e);
 }
 
 int detach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e)
 {
-	return op_start(d, a, false, caller, e);
+	return op_start(d, a, ATTACH_DETACH, caller, e);
+}
+
+void attach_renew(struct daemon *d, struct attachment *a)
+{
+	static const struct attach_caller nobody;
+	struct err e = ERR_INIT;
+
+	registry_set_state(d->registry, a, ATTACHMENT_RECOVERING, NULL);
+	if (op_start(d, a, ATTACH_RENEW, &nobody, &e) < 0)
+		attach_paths[a->spec.path]->keep_up(d, a, &e);
+}
+
+static int op_resume(struct attach_op *op, const struct journal_op *journal, struct err *e)
+{
+	struct stages_owner owner = op_owner(op);
+
+	for (unsigned int verb = 0; verb < ATTACH_VERBS; verb++) {
+		const struct stages_table *table = op_table(op->a, (enum attach_verb)verb);
+
+		if (!table || strcmp(journal->verb, table->verb) != 0)
+			continue;
+		op->verb = (enum attach_verb)verb;
+		op->undone = journal->direction != JOURNAL_COMMITTED;
+		op->resumed = true;
+		return stages_resume(table, journal, &owner, e);
+	}
+	return err_set(e, ERR_FAILED, "JOURNAL", "nobody knows how to %s it", journal->verb);
 }
 
 int attach_resume(struct daemon *d, struct attachment *a, const struct journal_op *journal,
 	const struct attach_caller *caller, struct err *e)
 {
-	const struct attach_path *path = attach_paths[a->spec.path];
-	const struct stages_table *table =
-		strcmp(journal->verb, path->attach->verb) == 0 ? path->attach : path->detach;
 	struct attach_op *op = op_new(d, a, caller, e);
-	struct stages_owner owner;
 
 	if (!op)
 		return -1;
-	op->attaching = table == path->attach && journal->direction == JOURNAL_COMMITTED;
-	owner = op_owner(op);
-	if (stages_resume(table, journal, &owner, e) == 0)
+	if (op_resume(op, journal, e) == 0)
 		return 0;
 	op_free(op);
 	return -1;

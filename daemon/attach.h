@@ -28,18 +28,40 @@ struct attach_caller {
 	void *arg;
 };
 
+/* Codes of refusals that `allow` waives, and what it means to. */
+enum attach_allow {
+	ATTACH_ALLOW_GROUP = 1,    /* GRP-SPLIT: the whole group goes to the VM */
+	ATTACH_ALLOW_NO_RESET = 2, /* DEV-NO-RESET: given for good, until the host is rebooted */
+};
+
+/* One of the functions that are passed through together. */
+struct passthrough_function {
+	char id[PCI_ADDR_MAX];
+	char driver[DEVICE_DRIVER_MAX]; /* that it has now */
+	char reset[16];                 /* passthrough_reset_way() */
+};
+
 /* --- before: what is asked for, and what there is --------------------------------------------- */
 
 /* An attachment that is wished for. Nothing of the host is changed for it yet. */
 struct attach_wish {
 	struct daemon *d;
 	struct attachment_spec spec;
+	unsigned int allow; /* enum attach_allow */
 	/* Of look(): the device was looked at (e is NULL), or cannot be given so. */
 	void (*done)(struct attach_wish *w, const struct err *e);
 
 	/* paravirt: what look() found; the descriptor is the wish's until take() */
 	struct backing_facts disk;
 	int disk_fd; /* -1: none */
+
+	/* passthrough: what choose() found */
+	struct passthrough_facts {
+		int64_t group;
+		char type[24];
+		struct passthrough_function functions[1 + ATTACHMENT_MAX_COMPANIONS];
+		size_t count;
+	} facts;
 };
 
 /* Paths as rows. */
@@ -48,7 +70,8 @@ struct attach_path {
 	bool (*fits)(const struct device *device);
 	const char *fits_what;
 
-	const struct stages_table *attach, *detach;
+	/* Both ways; and how it is made as new while it is attached (NULL: never). */
+	const struct stages_table *attach, *detach, *renew;
 
 	/* Fills in what the path needs to know of the device, or refuses. Does not wait. */
 	int (*choose)(const struct device *device, struct attach_wish *w, struct err *e);
@@ -59,8 +82,13 @@ struct attach_path {
 	/* `a`, made of the wish, takes over what look() found. */
 	void (*take)(struct attachment *a, struct attach_wish *w);
 
-	/* It is attached, and no operation is at it: looks after it from now on. */
-	void (*keep_up)(struct daemon *d, struct attachment *a);
+	/* ERR_BUSY, or refused: it cannot be taken back now. NULL: it always can. */
+	int (*may_detach)(struct daemon *d, struct attachment *a, struct err *e);
+	/* An operation is over, and it is attached (still): looks after it from now on. `failed`: why
+	 * it could not be renewed or taken back. */
+	void (*keep_up)(struct daemon *d, struct attachment *a, const struct err *failed);
+	/* The daemon has started, and it was attached before. NULL: the supervisor does it. */
+	void (*adopt)(struct daemon *d, struct attachment *a);
 };
 
 extern const struct attach_path *const attach_paths[ATTACHMENT_PATHS];
@@ -78,6 +106,9 @@ int attach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e);
 int detach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e);
+
+/* Makes it as new, in state recovering. What comes of it the path's keep_up() hears. */
+void attach_renew(struct daemon *d, struct attachment *a);
 
 /* What the journal has open for `a`. */
 int attach_resume(struct daemon *d, struct attachment *a, const struct journal_op *op,

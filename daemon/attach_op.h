@@ -5,7 +5,9 @@
 #include "daemon/attach.h"
 #include "daemon/daemon.h"
 
-/* One attach or detach that goes on: the `arg` of its stages. */
+enum attach_verb { ATTACH_ATTACH, ATTACH_RENEW, ATTACH_DETACH, ATTACH_VERBS };
+
+/* One attach, renew or detach that goes on: the `arg` of its stages. */
 struct attach_op {
 	struct daemon *d;
 	struct attachment *a;
@@ -14,21 +16,27 @@ struct attach_op {
 	struct watch *timer;  /* of the stage that waits */
 	uint64_t deadline_ms;
 	int listen_fd; /* paravirt: from the stage that made it to the one that gives it away */
-	bool attaching;
+	enum attach_verb verb;
+	bool undone;  /* what is still going on can only end as before it */
+	bool resumed; /* from the journal: what was before it is not known here */
 };
 
 /* The stage that waits has ended; e is NULL, or why it failed. */
 void op_wake(struct attach_op *op, const struct err *e);
 
-/* The stage waits for news of the worker (NULL: for none), or for the timer. STAGE_WAITS or -1. */
+/*
+ * The stage waits for news of the worker (NULL: for none), or for the timer (`late` NULL: there is
+ * none; somebody calls op_wake()). STAGE_WAITS or -1.
+ */
 int op_wait(struct attach_op *op, struct stages *x, void (*on_worker)(void *arg), watch_fn *late,
 	uint64_t delay_ms, struct err *e);
 
-/* Past the point of no return, which is in the store: it is being detached, for all to see. */
+/* Past the point of no return, which is in the store: it is attached, or being detached. */
+void op_begin_attached(struct attach_op *op);
 void op_begin_detaching(struct attach_op *op);
 
 /* Stages of every path: it is in the store, no more in the store; attached; being detached. */
 stage_fn op_keep, op_unkeep, op_keep_attached, op_keep_detaching;
 
 /* The rows of attach_paths[]. */
-extern const struct attach_path attach_paravirt;
+extern const struct attach_path attach_paravirt, attach_passthrough;

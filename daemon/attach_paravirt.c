@@ -400,8 +400,9 @@ static void paravirt_take(struct attachment *a, struct attach_wish *w)
 }
 
 /* Its worker may have died since. */
-static void paravirt_keep_up(struct daemon *d, struct attachment *a)
+static void paravirt_keep_up(struct daemon *d, struct attachment *a, const struct err *failed)
 {
+	(void)failed;
 	supervisor_look(d->supervisor, a);
 }
 

@@ -12,6 +12,7 @@ struct events;
 struct hands;
 struct inventory;
 struct jobs;
+struct passthrough;
 struct reconcile;
 struct registry;
 struct server;
@@ -27,6 +28,7 @@ struct daemon {
 	struct hands *hands;
 	struct store *store;
 	struct registry *registry;
+	struct passthrough *passthrough;
 	struct supervisor *supervisor;
 	struct reconcile *reconcile;
 	struct server *server;

@@ -80,7 +80,7 @@ static void change_step(void *arg, const char *stage, unsigned int percent)
 /* --- attach: what is asked for ---------------------------------------------------------------- */
 
 struct attach_args {
-	const char *device, *vm, *path, *as, *cache, *owner;
+	const char *device, *vm, *path, *as, *cache, *owner, *allow;
 	uint64_t queues;
 	bool readonly, dry_run;
 };
@@ -99,6 +99,7 @@ static const struct json_field attach_fields[] = {
 	FIELD(queues, U64, .max = VU_MAX_QUEUES),
 	FIELD(cache, STRING),
 	FIELD(owner, STRING),
+	FIELD(allow, STRING),
 	FIELD(dry_run, BOOL),
 };
 const struct json_params do_attach_params = {
@@ -135,10 +136,45 @@ static int choose_owner(const char *wanted, struct attachment_spec *spec, struct
 	return 0;
 }
 
-/* The first of disk0, disk1, ... that the VM does not have. */
+static const struct {
+	const char *code;
+	enum attach_allow what;
+} allows[] = {
+	{"GRP-SPLIT", ATTACH_ALLOW_GROUP},
+	{"DEV-NO-RESET", ATTACH_ALLOW_NO_RESET},
+};
+
+static unsigned int find_allow(const char *code, size_t len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(allows); i++)
+		if (strlen(allows[i].code) == len && memcmp(allows[i].code, code, len) == 0)
+			return allows[i].what;
+	return 0;
+}
+
+/* Codes with commas between. */
+static int choose_allow(const char *wanted, unsigned int *allow, struct err *e)
+{
+	while (wanted && *wanted) {
+		size_t len = strcspn(wanted, ",");
+		unsigned int what = find_allow(wanted, len);
+
+		if (!what) {
+			err_set(e, ERR_USAGE, "ALLOW", "%.*s is nothing that can be allowed",
+				(int)MIN(len, 32), wanted);
+			return err_fix(e, "GRP-SPLIT or DEV-NO-RESET; every other refusal stays");
+		}
+		*allow |= what;
+		wanted += len + (wanted[len] == ',');
+	}
+	return 0;
+}
+
+/* The first of disk0, disk1, ... (pci0, ...) that the VM does not have. */
 static int choose_name(
 	struct registry *r, const char *wanted, struct attachment_spec *spec, struct err *e)
 {
+	const char *stem = spec->path == ATTACHMENT_PASSTHROUGH ? "pci" : "disk";
 	const struct attachment *other;
 
 	if (wanted) {
@@ -153,11 +189,11 @@ static int choose_name(
 		return err_fix(e, "give it another name with --as");
 	}
 	for (unsigned int n = 0; n < NAMES_MAX; n++) {
-		snprintf(spec->name, sizeof(spec->name), "disk%u", n);
+		snprintf(spec->name, sizeof(spec->name), "%s%u", stem, n);
 		if (!registry_by_name(r, spec->vm, spec->name))
 			return 0;
 	}
-	return err_set(e, ERR_REFUSED, "NAME-TAKEN", "%s has %d disks", spec->vm, NAMES_MAX);
+	return err_set(e, ERR_REFUSED, "NAME-TAKEN", "%s has %d of them", spec->vm, NAMES_MAX);
 }
 
 static int refuse_path(const char *wanted, const struct device *device, struct err *e)
@@ -182,8 +218,6 @@ static int refuse_path(const char *wanted, const struct device *device, struct e
 static int choose_path(const char *wanted, const struct device *device,
 	struct attachment_spec *spec, struct err *e)
 {
-	if (wanted && strcmp(wanted, "auto") == 0)
-		wanted = NULL;
 	for (unsigned int i = 0; i < ATTACHMENT_PATHS; i++) {
 		if ((wanted && strcmp(wanted, attachment_path_names[i]) != 0) ||
 			!attach_paths[i]->fits(device))
@@ -194,6 +228,24 @@ static int choose_path(const char *wanted, const struct device *device,
 	return refuse_path(wanted, device, e);
 }
 
+/*
+ * What is meant by the name: for an interface, and for a disk that is to be passed through, the PCI
+ * function below it.
+ */
+static const struct device *choose_device(
+	struct daemon *d, const struct attach_args *a, const char *path, struct err *e)
+{
+	const struct device *device = inventory_resolve(d->inventory, a->device, e);
+	bool passes = path && strcmp(path, attachment_path_names[ATTACHMENT_PASSTHROUGH]) == 0;
+	const struct device *below;
+
+	if (!device || device->class == DEVICE_PCI || !device->parent[0] ||
+		!(passes || (device->class == DEVICE_NET && !path)))
+		return device;
+	below = inventory_find(d->inventory, DEVICE_PCI, device->parent);
+	return below ?: device;
+}
+
 static int check_keeper(const struct daemon *d, struct err *e)
 {
 	return d->supervisor ? 0 : err_set(e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
@@ -201,8 +253,10 @@ static int check_keeper(const struct daemon *d, struct err *e)
 
 /* Everything of the request that needs no look at the device. */
 static int attach_read_args(
-	struct daemon *d, const struct attach_args *a, struct attachment_spec *spec, struct err *e)
+	struct daemon *d, const struct attach_args *a, struct attach_wish *w, struct err *e)
 {
+	struct attachment_spec *spec = &w->spec;
+
 	*spec = (struct attachment_spec){.readonly = a->readonly};
 	spec->queues = a->queues ? (unsigned int)a->queues : 1;
 	if (check_name("a VM", a->vm, e) < 0)
@@ -210,10 +264,22 @@ static int attach_read_args(
 	str_copy(spec->vm, sizeof(spec->vm), a->vm);
 	if (check_keeper(d, e) < 0)
 		return -1;
-	return choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, spec, e) < 0 ? -1 : 0;
+	if (choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, spec, e) < 0)
+		return -1;
+	return choose_allow(a->allow, &w->allow, e);
 }
 
 /* --- attach: already so ----------------------------------------------------------------------- */
+
+static bool has_device(const struct attachment_spec *spec, const char *device)
+{
+	if (strcmp(spec->device, device) == 0)
+		return true;
+	for (unsigned int i = 0; i < spec->passthrough.companion_count; i++)
+		if (strcmp(spec->passthrough.companions[i], device) == 0)
+			return true;
+	return false;
+}
 
 static struct attachment *find_same(
 	struct registry *r, const struct attachment_spec *spec, const char *as)
@@ -221,8 +287,8 @@ static struct attachment *find_same(
 	list_for_each (node, registry_list(r)) {
 		struct attachment *a = list_entry(node, struct attachment, node);
 
-		if (strcmp(a->spec.device, spec->device) == 0 &&
-			strcmp(a->spec.vm, spec->vm) == 0 && (!as || strcmp(a->spec.name, as) == 0))
+		if (has_device(&a->spec, spec->device) && strcmp(a->spec.vm, spec->vm) == 0 &&
+			(!as || strcmp(a->spec.name, as) == 0))
 			return a;
 	}
 	return NULL;
@@ -347,8 +413,9 @@ static int attach_begin(
 	struct request *rq, const struct attach_wish *wish, bool dry_run, struct err *e)
 {
 	const struct attachment_spec *spec = &wish->spec;
-	char device[PATH_MAX + 16], name[96];
-	const struct job_spec job = {.verb = "attach", .objects = {device, name}};
+	char device[PATH_MAX + 16], name[96], group[48];
+	const struct job_spec job = {
+		.verb = "attach", .objects = {device, name, wish->facts.count ? group : NULL}};
 	struct change *x = calloc(1, sizeof(*x));
 	struct err own = ERR_INIT;
 
@@ -356,6 +423,7 @@ static int attach_begin(
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to attach");
 	snprintf(device, sizeof(device), "device:%s", spec->device);
 	snprintf(name, sizeof(name), "attachment:%s/%s", spec->vm, spec->name);
+	snprintf(group, sizeof(group), "group:%lld", (long long)wish->facts.group);
 	x->wish = *wish;
 	x->wish.done = attach_looked;
 	x->dry_run = dry_run;
@@ -371,27 +439,42 @@ static int attach_begin(
 	return 0;
 }
 
-static int attach_ask(struct request *rq, const struct attach_args *a, struct err *e)
+/* Which device, by which path; under what name. 1: it was there, and is answered. */
+static int attach_choose(
+	struct request *rq, const struct attach_args *a, struct attach_wish *w, struct err *e)
 {
-	struct daemon *d = request_daemon(rq);
-	struct attach_wish w = {.d = d, .disk_fd = -1};
-	const struct device *device;
+	const char *path = a->path && strcmp(a->path, "auto") != 0 ? a->path : NULL;
+	const struct device *device = choose_device(w->d, a, path, e);
+	enum device_class class;
 	int rc;
 
-	if (attach_read_args(d, a, &w.spec, e) < 0)
+	if (!device || choose_path(path, device, &w->spec, e) < 0)
 		return -1;
-	device = inventory_resolve(d->inventory, a->device, e);
-	if (!device || choose_path(a->path, device, &w.spec, e) < 0)
-		return -1;
-	if (!str_copy(w.spec.device, sizeof(w.spec.device), device->id))
+	class = device->class;
+	if (!str_copy(w->spec.device, sizeof(w->spec.device), device->id))
 		return err_set(e, ERR_REFUSED, "PATH", "the name of the device is too long");
-	rc = attach_if_there(rq, a, &w.spec, e);
+	rc = attach_if_there(rq, a, &w->spec, e);
+	if (rc != 0)
+		return rc;
+	if (choose_name(w->d->registry, a->as, &w->spec, e) < 0 ||
+		host_use_check(w->d->inventory, device, e) < 0)
+		return -1;
+	device = inventory_find(w->d->inventory, class, w->spec.device);
+	if (!device)
+		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", w->spec.device);
+	return attach_paths[w->spec.path]->choose(device, w, e);
+}
+
+static int attach_ask(struct request *rq, const struct attach_args *a, struct err *e)
+{
+	struct attach_wish w = {.d = request_daemon(rq), .disk_fd = -1};
+	int rc;
+
+	if (attach_read_args(w.d, a, &w, e) < 0)
+		return -1;
+	rc = attach_choose(rq, a, &w, e);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
-	if (choose_name(d->registry, a->as, &w.spec, e) < 0 ||
-		attach_paths[w.spec.path]->choose(device, &w, e) < 0 ||
-		host_use_check(d->inventory, device, e) < 0)
-		return -1;
 	return attach_begin(rq, &w, a->dry_run, e);
 }
 
@@ -449,6 +532,9 @@ static int detach_ask(struct request *rq, const char *name, struct err *e)
 	if (a->kept != KEPT_ATTACHED || a->busy || a->gating)
 		return err_set(e, ERR_BUSY, "BUSY", "%s is %s", a->spec.id,
 			attachment_state_names[a->state]);
+	if (attach_paths[a->spec.path]->may_detach &&
+		attach_paths[a->spec.path]->may_detach(d, a, e) < 0)
+		return -1;
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to detach");

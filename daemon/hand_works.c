@@ -4,6 +4,7 @@
 #include "daemon/binding_works.h"
 #include "daemon/group_type.h"
 #include "daemon/hands.h"
+#include "daemon/passthrough.h"
 #include "daemon/vf.h"
 
 const struct hand_work hand_works[] = {
@@ -11,6 +12,7 @@ const struct hand_work hand_works[] = {
 	{"open", sizeof(struct backing_facts), backing_work_open},
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},
 	{BINDING_WORK_MAKE, 0, binding_work_make},
+	{"vfio-reset", 0, passthrough_work_reset},
 	{"vf-look", sizeof(struct sriov_facts), vf_work_look},
 	{"vf-count", sizeof(struct sriov_facts), vf_work_count},
 	{"vf-probes", sizeof(struct sriov_facts), vf_work_probes},

@@ -297,6 +297,7 @@ static void claim_attached(
 	if (!c)
 		return;
 	c->other_name = node->dev->class == DEVICE_FILE && strcmp(node->dev->id, a->device) != 0;
+	c->is_untrusted = a->is_untrusted;
 	c->vm = strdup(a->vm);
 	if (!c->vm)
 		inv->blind = true;

@@ -53,6 +53,7 @@ static uint64_t digest_claim(uint64_t digest, const struct host_claim *c)
 {
 	digest = digest_add(digest, &c->kind, sizeof(c->kind));
 	digest = digest_add(digest, c->what, strlen(c->what) + 1);
+	digest = digest_add(digest, &c->is_untrusted, sizeof(c->is_untrusted));
 	return c->vm ? digest_add(digest, c->vm, strlen(c->vm) + 1) : digest;
 }
 

@@ -35,6 +35,7 @@ struct host_claim {
 	char *what;            /* "/home", "br0", "attachment web1/disk0" */
 	char *evidence;        /* "/proc/self/mountinfo: ..." */
 	char *vm;              /* of USE_VM; else NULL */
+	bool is_untrusted;     /* of USE_VM: it could not be reset */
 	bool other_name;       /* of USE_VM: the attachment knows the file by another one */
 };
 

@@ -38,6 +38,7 @@ void inventory_set_listener(struct inventory *inv, inventory_tell_fn *fn, void *
 struct inventory_attachment {
 	const char *id, *vm;
 	const char *device; /* the device's id */
+	bool is_untrusted;  /* it could not be reset: quarantined */
 };
 
 typedef void inventory_visit_fn(void *visit_arg, const struct inventory_attachment *a);

@@ -32,7 +32,7 @@ static const char *state_name(const struct inventory *inv, const struct inv_node
 	if (is_wedged(inv, node, NULL))
 		return "wedged";
 	if (node->attachment)
-		return "attached";
+		return node->attachment->is_untrusted ? "quarantined" : "attached";
 	if (host_uses(node))
 		return "host";
 	if (node->use_count)
@@ -77,6 +77,8 @@ static void put_paths(struct json_out *o, const struct device *d)
 	json_out_array(o, "paths");
 	if ((d->class == DEVICE_BLOCK && d->block.size_bytes) || d->class == DEVICE_FILE)
 		json_out_str(o, NULL, "paravirt");
+	if (d->class == DEVICE_PCI && !d->pci.is_bridge && d->iommu_group >= 0)
+		json_out_str(o, NULL, "passthrough");
 	json_out_end(o);
 }
 

@@ -12,7 +12,8 @@
  *	-	worker		-	rebuilt from its description (damaged store)
  *	any	any		open	finished or undone, by its own rules (lib/migrate/stages.h)
  *
- * A live worker is never ended for not being known: it serves a guest.
+ * A live worker is never ended for not being known: it serves a guest. A device that is passed
+ * through has no worker: a VMM that has it open is adopted, any other is reset and made ready anew.
  */
 #include "daemon/reconcile.h"
 
@@ -29,6 +30,7 @@
 #include "daemon/hands.h"
 #include "daemon/inventory.h"
 #include "daemon/loop.h"
+#include "daemon/passthrough.h"
 #include "daemon/quiesce.h"
 #include "daemon/registry.h"
 #include "daemon/supervisor.h"
@@ -67,12 +69,18 @@ static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_a
 	struct daemon *d = arg;
 
 	list_for_each (node, registry_list(d->registry)) {
-		const struct attachment_spec *spec =
-			&list_entry(node, struct attachment, node)->spec;
-		const struct inventory_attachment told = {
-			.id = spec->id, .vm = spec->vm, .device = spec->device};
+		const struct attachment *a = list_entry(node, struct attachment, node);
+		const struct attachment_passthrough *p = &a->spec.passthrough;
+		struct inventory_attachment told = {.id = a->spec.id,
+			.vm = a->spec.vm,
+			.device = a->spec.device,
+			.is_untrusted = a->is_untrusted};
 
 		visit(visit_arg, &told);
+		for (unsigned int i = 0; i < p->companion_count; i++) {
+			told.device = p->companions[i];
+			visit(visit_arg, &told);
+		}
 	}
 }
 
@@ -394,6 +402,17 @@ static int resume_all(struct reconcile *r, struct err *e)
 	return rc;
 }
 
+/* Those that no operation is at: what became of them while no daemon was there. */
+static void adopt_all(struct daemon *d)
+{
+	list_for_each_safe (node, registry_list(d->registry)) {
+		struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (a->kept == KEPT_ATTACHED && !a->busy && attach_paths[a->spec.path]->adopt)
+			attach_paths[a->spec.path]->adopt(d, a);
+	}
+}
+
 int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct err *e)
 {
 	struct reconcile *r = d->reconcile;
@@ -412,6 +431,7 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 		attach_sweep_sockets(d);
 		if (resume_all(r, e) < 0)
 			return -1;
+		adopt_all(d);
 		supervisor_begin(d->supervisor);
 		vf_begin(d);
 	}
@@ -437,7 +457,8 @@ int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
 		return -1;
 	d->registry = registry_new(d->store, d->events, d->conf->runtime_dir, e);
 	d->hands = hands_new(d->loop, e);
-	if (!d->registry || !d->hands)
+	d->passthrough = passthrough_new(d, e);
+	if (!d->registry || !d->hands || !d->passthrough)
 		return -1;
 	if (d->inventory) {
 		inventory_set_attachments(d->inventory, tell_attachments, d);
@@ -458,6 +479,7 @@ void reconcile_close(struct daemon *d)
 		d->loop->ops->remove(d->reconcile->patience);
 	vf_end();
 	supervisor_free(d->supervisor);
+	passthrough_free(d->passthrough);
 	hands_free(d->hands);
 	registry_free(d->registry);
 	store_close(d->store);

@@ -6,11 +6,13 @@
 #pragma once
 
 #include <limits.h>
+#include <sys/types.h>
 
 #include "daemon/keeper_api.h"
 #include "lib/backends/session_page.h"
 #include "lib/backends/vu_wire.h"
 #include "lib/list.h"
+#include "lib/pci.h"
 #include "lib/store.h"
 #include "proto/json.h"
 
@@ -36,9 +38,22 @@ extern const char *const attachment_state_names[ATTACHMENT_STATES];
 bool attachment_edge(enum attachment_state from, enum attachment_state to);
 
 /* How the VM gets at the device. The numbers are in the store. */
-enum attachment_path { ATTACHMENT_PARAVIRT, ATTACHMENT_PATHS };
+enum attachment_path { ATTACHMENT_PARAVIRT, ATTACHMENT_PASSTHROUGH, ATTACHMENT_PATHS };
 
 extern const char *const attachment_path_names[ATTACHMENT_PATHS];
+
+#define ATTACHMENT_MAX_COMPANIONS 31
+
+/* What passing a device through has to remember of it. */
+struct attachment_passthrough {
+	/* Functions of its group that go with it; the first `companion_count` of them. */
+	char companions[ATTACHMENT_MAX_COMPANIONS][PCI_ADDR_MAX];
+	unsigned int companion_count;
+	char fingerprint[33]; /* of the device: another may sit there after a reboot */
+	char group_type[24];  /* that its group gets back, "identity"; "": the one it has */
+	/* Given though it cannot be reset: while the host has this boot id nobody else gets it. */
+	char no_reset_boot[40];
+};
 
 enum attachment_cache { ATTACHMENT_CACHE_NONE, ATTACHMENT_CACHE_WRITEBACK, ATTACHMENT_CACHES };
 
@@ -50,9 +65,10 @@ struct attachment_spec {
 	char vm[REGISTRY_NAME_MAX];
 	char name[REGISTRY_NAME_MAX];  /* of the device, for the VM */
 	char device[PATH_MAX];         /* the id that the inventory has for it */
-	char node[PATH_MAX];           /* what is opened */
-	char owner[REGISTRY_NAME_MAX]; /* user whose the socket is */
+	char node[PATH_MAX];           /* what is opened; "" when passed through */
+	char owner[REGISTRY_NAME_MAX]; /* user whose the socket, or the VFIO node, is */
 	enum attachment_path path;
+	struct attachment_passthrough passthrough;
 	enum attachment_cache cache;
 	unsigned int queues;
 	bool readonly;
@@ -80,6 +96,10 @@ struct attachment {
 	uint64_t disk_bytes;
 	bool vault_is_void; /* what it holds cannot be trusted: to be made anew */
 	bool busy;          /* an operation is at it */
+	/* passthrough */
+	pid_t vmm_pid;     /* who has it open, or 0 */
+	bool has_cdev;     /* it can be opened by a node of its own, besides its group's */
+	bool is_untrusted; /* it could not be reset, or was not as it should be afterwards */
 	/* Told of everything the keeper says about its worker; NULL: nobody waits. */
 	void (*on_worker)(void *arg);
 	void *on_worker_arg;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/registry_internal.h"
+#include "daemon/words.h"
 #include "lib/cleanup.h"
 #include "lib/fdio.h"
 
@@ -29,35 +30,9 @@ bool attachment_socket_path(
 
 /* --- attachments ------------------------------------------------------------------------------ */
 
-/* A comma ends a value in QEMU's words; two are one. */
-static void qemu_quote(char *out, size_t size, const char *text)
+static void put_word(void *arg, const char *word)
 {
-	size_t n = 0;
-
-	for (; *text && n + 2 < size; text++) {
-		out[n++] = *text;
-		if (*text == ',')
-			out[n++] = ',';
-	}
-	out[n] = '\0';
-}
-
-/*
- * The words for QEMU. A reconnect interval is always among them (a drain that cannot end drops the
- * connection), and guest memory that can be shared is the VMM's own affair.
- */
-static void put_vmm_args(const struct attachment_spec *spec, const char *socket, struct json_out *o)
-{
-	char path[2 * sizeof(((struct sockaddr_un *)0)->sun_path)];
-
-	qemu_quote(path, sizeof(path), socket);
-	json_out_array(o, "vmm_args");
-	json_out_str(o, NULL, "-chardev");
-	json_out_fmt(o, NULL, "socket,id=iovd-%s,path=%s,reconnect-ms=1000", spec->id, path);
-	json_out_str(o, NULL, "-device");
-	json_out_fmt(o, NULL, "vhost-user-blk-pci,chardev=iovd-%s,num-queues=%u", spec->id,
-		spec->queues);
-	json_out_end(o);
+	json_out_str(arg, NULL, word);
 }
 
 static void put_session(const struct attachment *a, struct json_out *o)
@@ -71,6 +46,15 @@ static void put_session(const struct attachment *a, struct json_out *o)
 	json_out_u64(o, "requests_completed", MIN(status.requests_completed, INT64_MAX));
 }
 
+static void put_devices(const struct attachment_spec *spec, struct json_out *o)
+{
+	json_out_array(o, "devices");
+	json_out_str(o, NULL, spec->device);
+	for (unsigned int i = 0; i < spec->passthrough.companion_count; i++)
+		json_out_str(o, NULL, spec->passthrough.companions[i]);
+	json_out_end(o);
+}
+
 void attachment_put(
 	const struct registry *r, const struct attachment *a, struct json_out *o, const char *key)
 {
@@ -80,21 +64,28 @@ void attachment_put(
 	json_out_object(o, key);
 	json_out_str(o, "id", a->spec.id);
 	json_out_str(o, "device", a->spec.device);
+	put_devices(&a->spec, o);
 	json_out_str(o, "vm", a->spec.vm);
 	json_out_str(o, "path", attachment_path_names[a->spec.path]);
 	json_out_str(o, "state", attachment_state_names[a->state]);
 	json_out_str(o, "name", a->spec.name);
-	json_out_str(o, "socket", socket);
+	json_out_str(o, "socket", a->spec.path == ATTACHMENT_PARAVIRT ? socket : NULL);
 	if (a->worker.pid > 0)
 		json_out_i64(o, "worker_pid", a->worker.pid);
 	else
 		json_out_null(o, "worker_pid");
+	if (a->vmm_pid > 0)
+		json_out_i64(o, "vmm_pid", a->vmm_pid);
+	else
+		json_out_null(o, "vmm_pid");
 	put_session(a, o);
 	if (a->state == ATTACHMENT_FAILED)
 		json_out_fmt(o, "pending_action", "look into it: %s", a->reason);
 	else
 		json_out_null(o, "pending_action");
-	put_vmm_args(&a->spec, socket, o);
+	json_out_array(o, "vmm_args");
+	attachment_words(r, a, NULL, put_word, o);
+	json_out_end(o);
 	json_out_end(o);
 }
 

@@ -35,6 +35,12 @@ static const char *const migrations[] = {
 	"ALTER TABLE attachment ADD COLUMN path INTEGER NOT NULL DEFAULT 0;",
 	"ALTER TABLE attachment ADD COLUMN quiesced INTEGER NOT NULL DEFAULT 0;",
 	VF_SCHEMA,
+	"ALTER TABLE attachment ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE attachment ADD COLUMN group_type TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE attachment ADD COLUMN no_reset_boot TEXT NOT NULL DEFAULT '';"
+	"CREATE TABLE companion ("
+	"	device TEXT PRIMARY KEY,"
+	"	number INTEGER NOT NULL);",
 };
 
 const struct store_schema registry_schema = {
@@ -50,6 +56,13 @@ static bool row_text(const struct store_row *row, int column, char *out, size_t 
 	return text && str_copy(out, size, text);
 }
 
+static bool row_to_passthrough(const struct store_row *row, struct attachment_passthrough *p)
+{
+	return row_text(row, 12, p->fingerprint, sizeof(p->fingerprint)) &&
+	       row_text(row, 13, p->group_type, sizeof(p->group_type)) &&
+	       row_text(row, 14, p->no_reset_boot, sizeof(p->no_reset_boot));
+}
+
 static int row_to_spec(const struct store_row *row, struct attachment_spec *spec)
 {
 	int64_t number = store_row_int(row, 0), cache = store_row_int(row, 6);
@@ -63,7 +76,8 @@ static int row_to_spec(const struct store_row *row, struct attachment_spec *spec
 	spec->cache = (enum attachment_cache)cache;
 	spec->queues = (unsigned int)queues;
 	spec->readonly = store_row_int(row, 8) != 0;
-	return row_text(row, 1, spec->vm, sizeof(spec->vm)) &&
+	return row_to_passthrough(row, &spec->passthrough) &&
+			       row_text(row, 1, spec->vm, sizeof(spec->vm)) &&
 			       row_text(row, 2, spec->name, sizeof(spec->name)) &&
 			       row_text(row, 3, spec->device, sizeof(spec->device)) &&
 			       row_text(row, 4, spec->node, sizeof(spec->node)) &&
@@ -102,6 +116,23 @@ static int load_row(void *arg, const struct store_row *row)
 	return 0;
 }
 
+static int load_companion(void *arg, const struct store_row *row)
+{
+	char id[KEEPER_ID_SIZE];
+	struct attachment *a;
+	struct attachment_passthrough *p;
+
+	snprintf(id, sizeof(id), "a%lld", (long long)store_row_int(row, 1));
+	a = registry_by_id(arg, id);
+	if (!a)
+		return 0;
+	p = &a->spec.passthrough;
+	if (p->companion_count < ATTACHMENT_MAX_COMPANIONS &&
+		row_text(row, 0, p->companions[p->companion_count], PCI_ADDR_MAX))
+		p->companion_count++;
+	return 0;
+}
+
 static int load_number(void *arg, const struct store_row *row)
 {
 	struct registry *r = arg;
@@ -116,12 +147,16 @@ int registry_load(struct registry *r, struct err *e)
 {
 	static const char rows[] =
 		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept, path,"
-		" quiesced FROM attachment ORDER BY number";
+		" quiesced, fingerprint, group_type, no_reset_boot"
+		" FROM attachment ORDER BY number";
+	static const char companions[] = "SELECT device, number FROM companion ORDER BY rowid";
 	static const char next[] = "SELECT next_number FROM counter";
 
 	if (store_run(r->store, next, STORE_NO_BIND, load_number, r, e) < 0)
 		return -1;
-	return store_run(r->store, rows, STORE_NO_BIND, load_row, r, e);
+	if (store_run(r->store, rows, STORE_NO_BIND, load_row, r, e) < 0)
+		return -1;
+	return store_run(r->store, companions, STORE_NO_BIND, load_companion, r, e);
 }
 
 static int64_t spec_number(const struct attachment_spec *spec)
@@ -129,11 +164,25 @@ static int64_t spec_number(const struct attachment_spec *spec)
 	return strtoll(spec->id + 1, NULL, 10);
 }
 
+static int keep_companions(struct registry *r, const struct attachment_spec *s, struct err *e)
+{
+	static const char row[] = "INSERT INTO companion (device, number) VALUES (?, ?)";
+
+	for (unsigned int i = 0; i < s->passthrough.companion_count; i++)
+		if (store_run(r->store, row,
+			    STORE_BIND(STORE_TEXT(s->passthrough.companions[i]),
+				    STORE_INT(spec_number(s))),
+			    NULL, NULL, e) < 0)
+			return -1;
+	return 0;
+}
+
 static int keep_rows(struct registry *r, const struct attachment *a, struct err *e)
 {
 	static const char row[] =
 		"INSERT INTO attachment (number, vm, name, device, node, owner, cache, queues,"
-		" readonly, kept, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		" readonly, kept, path, fingerprint, group_type, no_reset_boot)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	static const char next[] = "UPDATE counter SET next_number = max(next_number, ?)";
 	const struct attachment_spec *s = &a->spec;
 
@@ -141,8 +190,13 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 		    STORE_BIND(STORE_INT(spec_number(s)), STORE_TEXT(s->vm), STORE_TEXT(s->name),
 			    STORE_TEXT(s->device), STORE_TEXT(s->node), STORE_TEXT(s->owner),
 			    STORE_INT(s->cache), STORE_INT(s->queues), STORE_INT(s->readonly),
-			    STORE_INT(a->kept), STORE_INT(s->path)),
+			    STORE_INT(a->kept), STORE_INT(s->path),
+			    STORE_TEXT(s->passthrough.fingerprint),
+			    STORE_TEXT(s->passthrough.group_type),
+			    STORE_TEXT(s->passthrough.no_reset_boot)),
 		    NULL, NULL, e) < 0)
+		return -1;
+	if (keep_companions(r, s, e) < 0)
 		return -1;
 	return store_run(r->store, next, STORE_BIND(STORE_INT(spec_number(s) + 1)), NULL, NULL, e);
 }
@@ -175,10 +229,22 @@ int registry_keep_quiesced(
 		STORE_BIND(STORE_INT(quiesced), STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
 }
 
+static int unkeep_rows(struct registry *r, int64_t number, struct err *e)
+{
+	static const char companions[] = "DELETE FROM companion WHERE number = ?";
+	static const char row[] = "DELETE FROM attachment WHERE number = ?";
+
+	if (store_run(r->store, companions, STORE_BIND(STORE_INT(number)), NULL, NULL, e) < 0)
+		return -1;
+	return store_run(r->store, row, STORE_BIND(STORE_INT(number)), NULL, NULL, e);
+}
+
 int registry_unkeep(struct registry *r, const struct attachment *a, struct err *e)
 {
-	static const char sql[] = "DELETE FROM attachment WHERE number = ?";
-
-	return store_run(
-		r->store, sql, STORE_BIND(STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
+	if (store_begin(r->store, e) < 0)
+		return -1;
+	if (unkeep_rows(r, spec_number(&a->spec), e) == 0)
+		return store_commit(r->store, e);
+	store_rollback(r->store);
+	return -1;
 }

@@ -206,6 +206,8 @@ void supervisor_look(struct supervisor *s, struct attachment *a)
 		a->on_worker(a->on_worker_arg);
 		return;
 	}
+	if (a->spec.path != ATTACHMENT_PARAVIRT)
+		return; /* it has no worker */
 	if (!s->begun || a->kept != KEPT_ATTACHED || a->state == ATTACHMENT_DETACHING)
 		return;
 	if (a->worker.pid == 0) {

@@ -109,6 +109,27 @@ static struct attachment *add(const char *vm, const char *name)
 	return a;
 }
 
+/* A function that is passed through with its companion, kept. */
+static struct attachment_spec function(const char *vm, const char *name)
+{
+	struct attachment_spec s = spec(vm, name);
+	struct attachment *a;
+
+	s.path = ATTACHMENT_PASSTHROUGH;
+	memset(s.device, 0, sizeof(s.device)); /* all of it is compared */
+	memset(s.node, 0, sizeof(s.node));
+	str_copy(s.device, sizeof(s.device), "0000:0a:01.0");
+	s.passthrough = (struct attachment_passthrough){.companions = {"0000:0a:02.0"},
+		.companion_count = 1,
+		.fingerprint = "f1",
+		.group_type = "identity",
+		.no_reset_boot = "b1"};
+	a = registry_add(registry, &s, &e);
+	ck_assert_ptr_nonnull(a);
+	ck_assert_msg(registry_keep(registry, a, &e) == 0, "%s", e.msg);
+	return s;
+}
+
 START_TEST(edges_are_those_of_the_oracle)
 {
 	for (unsigned int from = 0; from < ATTACHMENT_STATES; from++) {
@@ -143,7 +164,7 @@ END_TEST
 
 START_TEST(what_is_kept_comes_back)
 {
-	struct attachment_spec before;
+	struct attachment_spec before, passed;
 	struct attachment *a;
 
 	begin();
@@ -155,6 +176,7 @@ START_TEST(what_is_kept_comes_back)
 	ck_assert_int_eq(registry_keep_as(registry, a, KEPT_DETACHING, &e), 0);
 	a = add("vm", "gone");
 	ck_assert_int_eq(registry_unkeep(registry, a, &e), 0);
+	passed = function("vm", "pci");
 	close_all();
 	open_all();
 	ck_assert_int_eq(registry_load(registry, &e), 0);
@@ -165,6 +187,12 @@ START_TEST(what_is_kept_comes_back)
 	ck_assert_int_eq(registry_by_name(registry, "vm", "half")->kept, KEPT_PREPARING);
 	ck_assert_int_eq(registry_by_name(registry, "vm", "leaving")->state, ATTACHMENT_DETACHING);
 	ck_assert_ptr_null(registry_by_name(registry, "vm", "gone"));
+	a = registry_by_name(registry, "vm", "pci");
+	ck_assert_mem_eq(&a->spec, &passed, sizeof(passed));
+	/* its companions go with it, and can be another's then */
+	ck_assert_int_eq(registry_unkeep(registry, a, &e), 0);
+	registry_remove(registry, a);
+	function("other", "pci");
 	end();
 }
 END_TEST

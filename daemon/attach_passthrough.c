@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation: the path `passthrough`, a PCI function that the VMM opens by VFIO.
+ *
+ * attach:	keep it (preparing)	| undo: forget it
+ *		bind its group to VFIO	| undo: give the drivers back
+ *		make its group translate| undo: give the group its type back
+ *		block and reset it	  by a hand; the block ends with the hand
+ *		keep it as attached	  commits
+ *		open its node		  to the user that the VMM runs as
+ *
+ * renew:	shut its node		  its VMM has ended, or the daemon was not there to see
+ *		bind, translate, block and reset it; open its node
+ *
+ * detach:	shut its node		| undo: open it
+ *		block and reset it
+ *		keep it as detaching	  commits
+ *		give the group its type back
+ *		give the drivers back
+ *		forget it
+ *
+ * A device changes hands only by "block and reset it", which fails while anybody has it open. What
+ * cannot be reset stays where it is: a detach is undone, and after the end of a VMM the node
+ * stays shut and the attachment is failed, until a reset works.
+ *
+ * The gap, from "open its node" until a VMM has opened it: no address space of ours is around the
+ * device. Its bus master is off, and its group's default domain translates with nothing mapped in
+ * it -- hence "make its group translate", where the host was booted with iommu=pt.
+ */
+#include "daemon/attach_op.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/binding.h"
+#include "daemon/group_type.h"
+#include "daemon/inventory.h"
+#include "daemon/passthrough.h"
+#include "daemon/passthrough_plan.h"
+#include "lib/cleanup.h"
+#include "lib/log.h"
+
+#define RESET_MS 60000 /* for a hand that resets; a function may take seconds */
+#define CLOSE_MS 20000 /* of them, for the kernel to let go of what an ended VMM had open */
+
+/* --- waiting for a hand ----------------------------------------------------------------------- */
+
+static void op_bound(void *arg, const struct err *e)
+{
+	op_wake(arg, e);
+}
+
+static void op_hand_done(void *arg, const void *result, size_t len, int fd, const struct err *e)
+{
+	(void)result;
+	(void)len;
+	close_fd(&fd);
+	op_wake(arg, e);
+}
+
+static int op_hand(struct attach_op *op, struct stages *x, const char *const words[HAND_WORDS],
+	uint64_t deadline_ms, struct err *e)
+{
+	if (hands_do(op->d->hands, op->a->spec.device, words, deadline_ms, op_hand_done, op, e) < 0)
+		return -1;
+	return op_wait(op, x, NULL, NULL, 0, e);
+}
+
+/* --- stages: driver and group ----------------------------------------------------------------- */
+
+/* Not what was attached once, though it is where that was. */
+static int check_fingerprint(struct attach_op *op, struct err *e)
+{
+	const struct attachment_spec *spec = &op->a->spec;
+	const struct device *device = inventory_find(op->d->inventory, DEVICE_PCI, spec->device);
+
+	if (!device)
+		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", spec->device);
+	if (strcmp(device->fingerprint, spec->passthrough.fingerprint) == 0)
+		return 0;
+	err_set(e, ERR_HOST_CHANGED, "DEV-GONE", "another device is at %s now", spec->device);
+	err_evidence(e, "its fingerprint is %s, and was %s", device->fingerprint,
+		spec->passthrough.fingerprint);
+	return err_fix(e, "detach %s", spec->id);
+}
+
+static int passthrough_bind(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+	const struct attachment_spec *spec = &op->a->spec;
+	const struct binding_ask ask = {.device = spec->device,
+		.driver = BIND_VFIO,
+		.holder = spec->id,
+		.whole_group = spec->passthrough.companion_count > 0};
+
+	if (check_fingerprint(op, e) < 0)
+		return -1;
+	/* The ordinary case after the end of a VMM, in which nobody should have to wait. */
+	if (op->verb == ATTACH_RENEW && passthrough_is_bound(op->d, op->a))
+		return STAGE_DONE;
+	if (binding_take(op->d, &ask, op_bound, op, e) < 0)
+		return -1;
+	return op_wait(op, x, NULL, NULL, 0, e);
+}
+
+static int passthrough_unbind(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+
+	if (binding_give_back(op->d, op->a->spec.id, op_bound, op, e) < 0)
+		return -1;
+	return op_wait(op, x, NULL, NULL, 0, e);
+}
+
+static void op_typed(void *arg, const struct err *e)
+{
+	struct err refused;
+
+	if (!e) {
+		op_wake(arg, NULL);
+		return;
+	}
+	refused = *e;
+	str_copy(refused.code, sizeof(refused.code), "GRP-IDENTITY");
+	op_wake(arg, &refused);
+}
+
+/* STAGE_DONE where the group has the type, or is to keep the one that it has, or is gone. */
+static int set_group_type(struct attach_op *op, struct stages *x, const char *type, struct err *e)
+{
+	const struct device *device =
+		inventory_find(op->d->inventory, DEVICE_PCI, op->a->spec.device);
+	struct group_type_plan plan = {.group = 0};
+
+	if (!op->a->spec.passthrough.group_type[0] || !device || device->iommu_group < 0)
+		return STAGE_DONE;
+	plan.group = (uint32_t)device->iommu_group;
+	passthrough_read_type(op->d, plan.group, plan.before, sizeof(plan.before));
+	if (strcmp(plan.before, type) == 0)
+		return STAGE_DONE;
+	str_copy(plan.word, sizeof(plan.word), type);
+	if (group_type_set(op->d, &plan, op_typed, op, e) < 0)
+		return -1;
+	return op_wait(op, x, NULL, NULL, 0, e);
+}
+
+static int passthrough_translate(struct stages *x, void *arg, struct err *e)
+{
+	return set_group_type(arg, x, "DMA", e);
+}
+
+static int passthrough_untranslate(struct stages *x, void *arg, struct err *e)
+{
+	const struct attach_op *op = arg;
+
+	return set_group_type(arg, x, op->a->spec.passthrough.group_type, e);
+}
+
+/* --- stages: between two owners --------------------------------------------------------------- */
+
+static int passthrough_reset(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+	const struct attachment_passthrough *p = &op->a->spec.passthrough;
+	char ids[(1 + ATTACHMENT_MAX_COMPANIONS) * PCI_ADDR_MAX], wait[16];
+	const char *const words[HAND_WORDS] = {
+		"vfio-reset", ids, p->no_reset_boot[0] ? "keep" : "reset", wait};
+	int len = snprintf(ids, sizeof(ids), "%s", op->a->spec.device);
+
+	for (unsigned int i = 0; i < p->companion_count; i++)
+		len += snprintf(ids + len, sizeof(ids) - (size_t)len, ",%s", p->companions[i]);
+	/* Gone, or the host's since a reboot: then it is nobody else's to be kept from. */
+	if (op->verb == ATTACH_DETACH && !passthrough_is_bound(op->d, op->a))
+		return STAGE_DONE;
+	/* A VMM that was idle a moment ago has opened it since: that is refused at once. */
+	snprintf(wait, sizeof(wait), "%d", op->verb == ATTACH_DETACH ? 0 : CLOSE_MS);
+	return op_hand(op, x, words, RESET_MS, e);
+}
+
+static int passthrough_open(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+
+	(void)x;
+	if (op->verb == ATTACH_ATTACH)
+		op_begin_attached(op);
+	else if (op->verb == ATTACH_DETACH && op->a->is_untrusted)
+		return STAGE_DONE; /* the undo, for one that was shut before */
+	passthrough_listen(op->d->passthrough, op->a);
+	return passthrough_set_owner(op->d, op->a, op->a->spec.owner, e);
+}
+
+static int passthrough_shut(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+
+	(void)x;
+	if (passthrough_set_owner(op->d, op->a, NULL, e) < 0)
+		return -1;
+	passthrough_deafen(op->d->passthrough, op->a);
+	return STAGE_DONE;
+}
+
+static int passthrough_forget(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+
+	passthrough_unwatch(op->d->passthrough, op->a);
+	return op_unkeep(x, arg, e);
+}
+
+static int detach_unbind(struct stages *x, void *arg, struct err *e)
+{
+	op_begin_detaching(arg);
+	return passthrough_unbind(x, arg, e);
+}
+
+static int detach_untranslate(struct stages *x, void *arg, struct err *e)
+{
+	op_begin_detaching(arg);
+	return passthrough_untranslate(x, arg, e);
+}
+
+static const struct stage attach_stages[] = {
+	{"keep it in the store", .run = op_keep, .undo = passthrough_forget},
+	{"bind its group to VFIO", .run = passthrough_bind, .undo = passthrough_unbind},
+	{"make its group translate", .run = passthrough_translate, .undo = passthrough_untranslate},
+	{"block and reset it", .run = passthrough_reset},
+	{"keep it as attached", .run = op_keep_attached, .commits = true},
+	{"open its node", .run = passthrough_open},
+};
+static const struct stages_table attach_table = {
+	"attach", attach_stages, ARRAY_SIZE(attach_stages)};
+
+static const struct stage renew_stages[] = {
+	{"shut its node", .run = passthrough_shut},
+	{"bind its group to VFIO", .run = passthrough_bind},
+	{"make its group translate", .run = passthrough_translate},
+	{"block and reset it", .run = passthrough_reset},
+	{"keep it as renewed", .run = op_keep_attached, .commits = true},
+	{"open its node", .run = passthrough_open},
+};
+static const struct stages_table renew_table = {"renew", renew_stages, ARRAY_SIZE(renew_stages)};
+
+static const struct stage detach_stages[] = {
+	{"shut its node", .run = passthrough_shut, .undo = passthrough_open},
+	{"block and reset it", .run = passthrough_reset},
+	{"keep it as detaching", .run = op_keep_detaching, .commits = true},
+	{"give the group its type back", .run = detach_untranslate},
+	{"give the drivers back", .run = detach_unbind},
+	{"forget it", .run = passthrough_forget},
+};
+static const struct stages_table detach_table = {
+	"detach", detach_stages, ARRAY_SIZE(detach_stages)};
+
+/* --- before and after ------------------------------------------------------------------------- */
+
+static bool passthrough_fits(const struct device *device)
+{
+	return device->class == DEVICE_PCI;
+}
+
+/* All that can be known was known by choose(): the device itself is for the stages. */
+static int passthrough_looked(struct attach_wish *w, struct err *e)
+{
+	(void)e;
+	w->done(w, NULL);
+	return 0;
+}
+
+static void passthrough_take(struct attachment *a, struct attach_wish *w)
+{
+	(void)a;
+	(void)w;
+}
+
+static int passthrough_may_detach(struct daemon *d, struct attachment *a, struct err *e)
+{
+	if (passthrough_check_idle(d, a, e) < 0)
+		return -1;
+	return passthrough_check_boot(d, &a->spec, e);
+}
+
+static bool is_no_reset(const struct err *e)
+{
+	return strcmp(e->code, "DEV-RESET") == 0 || strcmp(e->code, "DEV-NO-RESET") == 0;
+}
+
+static void passthrough_keep_up(struct daemon *d, struct attachment *a, const struct err *failed)
+{
+	if (failed && is_no_reset(failed))
+		a->is_untrusted = true;
+	else if (!failed)
+		a->is_untrusted = false;
+	if (failed && (a->is_untrusted || a->state == ATTACHMENT_RECOVERING ||
+			      a->state == ATTACHMENT_FAILED)) {
+		registry_set_state(d->registry, a, ATTACHMENT_FAILED, failed->msg);
+		passthrough_try_again(d->passthrough, a);
+	} else if (!passthrough_look(d->passthrough, a)) {
+		registry_set_state(d->registry, a, ATTACHMENT_READY, NULL);
+	}
+}
+
+/* Whoever has it open goes on with it; if nobody has, nobody knows what was done to it. */
+static void passthrough_adopt(struct daemon *d, struct attachment *a)
+{
+	passthrough_listen(d->passthrough, a);
+	if (!passthrough_look(d->passthrough, a))
+		attach_renew(d, a);
+}
+
+const struct attach_path attach_passthrough = {
+	.fits = passthrough_fits,
+	.fits_what = "PCI functions",
+	.attach = &attach_table,
+	.renew = &renew_table,
+	.detach = &detach_table,
+	.choose = passthrough_choose,
+	.look = passthrough_looked,
+	.put_plan = passthrough_put_plan,
+	.take = passthrough_take,
+	.may_detach = passthrough_may_detach,
+	.keep_up = passthrough_keep_up,
+	.adopt = passthrough_adopt,
+};

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/passthrough_plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/attach.h"
+#include "daemon/binding.h"
+#include "daemon/daemon.h"
+#include "daemon/inventory.h"
+#include "lib/cleanup.h"
+#include "lib/iommu/group.h"
+#include "lib/iommu/memlock.h"
+#include "lib/iommu/vfio_device.h"
+#include "lib/pci.h"
+
+#define GIVEN_MAX (1 + ATTACHMENT_MAX_COMPANIONS)
+
+/* --- reset ------------------------------------------------------------------------------------ */
+
+static bool is_among(const char *id, const char *const *ids, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(ids[i], id) == 0)
+			return true;
+	return false;
+}
+
+const char *passthrough_reset_way(const char *methods, const char *const *on_bus, size_t bus_count,
+	const char *const *given, size_t given_count, char way[static 16])
+{
+	size_t len = strcspn(methods, " ");
+
+	way[0] = '\0';
+	if (len) {
+		snprintf(way, 16, "%.*s", (int)MIN(len, 15), methods);
+		return way;
+	}
+	for (size_t i = 0; on_bus && i < bus_count; i++)
+		if (!is_among(on_bus[i], given, given_count))
+			return way;
+	return on_bus && bus_count ? strcpy(way, "bus") : way;
+}
+
+/* The functions on the bus of `device`; none where it is a root bus, which nothing resets. */
+static void list_bus(struct daemon *d, const struct device *device, struct name_list *ids)
+{
+	auto_names struct name_list names = {0};
+	struct sysfs_dir bus;
+	struct pci_addr addr;
+	char *slash;
+
+	sysfs_dir_init(&bus, inventory_sysroot(d->inventory), "%s", device->syspath);
+	slash = strrchr(bus.path, '/');
+	if (!slash)
+		return;
+	*slash = '\0';
+	slash = strrchr(bus.path, '/');
+	if (!slash || !pci_addr_parse(slash + 1, &addr) || sysfs_list(&bus, &names) < 0)
+		return;
+	ids->names = calloc(names.count, sizeof(*ids->names));
+	for (size_t i = 0; ids->names && i < names.count; i++)
+		if (pci_addr_parse(names.names[i], &addr))
+			ids->names[ids->count++] = strdup(names.names[i]);
+}
+
+static void find_reset_way(struct daemon *d, const struct device *device,
+	const struct passthrough_facts *facts, struct passthrough_function *f)
+{
+	auto_names struct name_list bus = {0};
+	const char *given[GIVEN_MAX];
+
+	for (size_t i = 0; i < facts->count; i++)
+		given[i] = facts->functions[i].id;
+	list_bus(d, device, &bus);
+	passthrough_reset_way(device->pci.reset_methods,
+		bus.count ? (const char *const *)bus.names : NULL, bus.count, given, facts->count,
+		f->reset);
+}
+
+/* --- boots ------------------------------------------------------------------------------------ */
+
+static void read_boot_id(struct daemon *d, char *id, size_t size)
+{
+	auto_free char *text = NULL;
+
+	id[0] = '\0';
+	if (sysroot_read_file(inventory_sysroot(d->inventory), "proc/sys/kernel/random/boot_id",
+		    128, &text) == 0)
+		snprintf(id, size, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+int passthrough_check_boot(struct daemon *d, const struct attachment_spec *spec, struct err *e)
+{
+	char now[sizeof(spec->passthrough.no_reset_boot)];
+
+	read_boot_id(d, now, sizeof(now));
+	if (!spec->passthrough.no_reset_boot[0] ||
+		strcmp(spec->passthrough.no_reset_boot, now) != 0)
+		return 0;
+	err_set(e, ERR_REFUSED, "DEV-NO-RESET",
+		"%s cannot be reset, and so stays with %s until the host is rebooted", spec->device,
+		spec->vm);
+	err_evidence(e, "given with --allow DEV-NO-RESET in boot %s", now);
+	return err_fix(e, "reboot the host, then detach it");
+}
+
+/* --- the decision ----------------------------------------------------------------------------- */
+
+static int choose_functions(struct attach_wish *w, struct err *e)
+{
+	struct attachment_passthrough *p = &w->spec.passthrough;
+	const struct binding_ask ask = {.device = w->spec.device,
+		.driver = BIND_VFIO,
+		.holder = w->spec.id,
+		.whole_group = w->allow & ATTACH_ALLOW_GROUP};
+	struct binding_plan plan;
+
+	if (binding_plan(w->d, &ask, &plan, e) < 0) {
+		if (strcmp(e->code, "GRP-SPLIT") == 0 && !ask.whole_group)
+			err_fix(e, "give the whole group to %s: --allow GRP-SPLIT", w->spec.vm);
+		return -1;
+	}
+	if (plan.count > GIVEN_MAX)
+		return err_set(e, ERR_REFUSED, "GRP-SPLIT", "its group has %zu functions: too many",
+			plan.count);
+	w->facts.group = plan.group;
+	w->facts.count = plan.count;
+	for (size_t i = 0; i < plan.count; i++) {
+		struct passthrough_function *f = &w->facts.functions[i];
+
+		str_copy(f->id, sizeof(f->id), plan.members[i].id);
+		str_copy(f->driver, sizeof(f->driver), plan.members[i].driver);
+		if (i > 0)
+			str_copy(p->companions[p->companion_count++], PCI_ADDR_MAX, f->id);
+	}
+	return 0;
+}
+
+static int refuse_no_reset(const struct passthrough_function *f, struct err *e)
+{
+	err_set(e, ERR_REFUSED, "DEV-NO-RESET",
+		"%s cannot be reset: what one machine left in it, the next would find", f->id);
+	err_evidence(e, "/sys/bus/pci/devices/%s/reset_method: none, and its bus cannot be reset",
+		f->id);
+	return err_fix(e,
+		"--allow DEV-NO-RESET gives it to this machine only, until the host is rebooted");
+}
+
+static int choose_reset(struct attach_wish *w, struct err *e)
+{
+	for (size_t i = 0; i < w->facts.count; i++) {
+		struct passthrough_function *f = &w->facts.functions[i];
+		const struct device *device = inventory_find(w->d->inventory, DEVICE_PCI, f->id);
+
+		if (!device)
+			return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", f->id);
+		if (device->pci.sriov_count) {
+			err_set(e, ERR_REFUSED, "PF-IN-USE", "%s has virtual functions", f->id);
+			err_evidence(e, "/sys/bus/pci/devices/%s/virtfn*: %llu", f->id,
+				(unsigned long long)device->pci.sriov_count);
+			return err_fix(e, "take them away first: iovctl vf create %s 0", f->id);
+		}
+		find_reset_way(w->d, device, &w->facts, f);
+		if (f->reset[0])
+			continue;
+		if (!(w->allow & ATTACH_ALLOW_NO_RESET))
+			return refuse_no_reset(f, e);
+		read_boot_id(w->d, w->spec.passthrough.no_reset_boot,
+			sizeof(w->spec.passthrough.no_reset_boot));
+	}
+	return 0;
+}
+
+/* The gap is closed by the default domain: it must be one in which nothing is mapped. */
+static int choose_type(struct attach_wish *w, struct err *e)
+{
+	struct iommu_group group;
+	char id[24];
+	int rc = 0;
+
+	snprintf(id, sizeof(id), "%lld", (long long)w->facts.group);
+	if (iommu_group_read(inventory_sysroot(w->d->inventory), id, &group, e) < 0)
+		return -1;
+	str_copy(w->facts.type, sizeof(w->facts.type), group.type);
+	if (strcmp(group.type, "identity") == 0) {
+		str_copy(w->spec.passthrough.group_type, sizeof(w->spec.passthrough.group_type),
+			group.type);
+	} else if (strncmp(group.type, "DMA", 3) != 0 && strcmp(group.type, "blocked") != 0) {
+		err_set(e, ERR_REFUSED, "GRP-TYPE",
+			"what the IOMMU does with group %s while nobody has it open is not known",
+			id);
+		err_evidence(e, "/sys/kernel/iommu_groups/%s/type: \"%s\"", id, group.type);
+		rc = err_fix(e, "DMA, DMA-FQ or blocked are known");
+	}
+	iommu_group_release(&group);
+	return rc;
+}
+
+static int choose_options(const struct attach_wish *w, struct err *e)
+{
+	const char *option = w->spec.readonly                         ? "--readonly"
+			     : w->spec.queues > 1                     ? "--queues"
+			     : w->spec.cache != ATTACHMENT_CACHE_NONE ? "--cache"
+								      : NULL;
+
+	if (!option)
+		return 0;
+	err_set(e, ERR_USAGE, "PATH-OPTION", "%s means nothing to a device that is passed through",
+		option);
+	return err_fix(e, "leave it out");
+}
+
+int passthrough_choose(const struct device *device, struct attach_wish *w, struct err *e)
+{
+	str_copy(w->spec.passthrough.fingerprint, sizeof(w->spec.passthrough.fingerprint),
+		device->fingerprint);
+	registry_next_id(w->d->registry, w->spec.id); /* in whose name the drivers are taken */
+	if (choose_options(w, e) < 0 || choose_functions(w, e) < 0 || choose_reset(w, e) < 0)
+		return -1;
+	return choose_type(w, e);
+}
+
+/* --- the plan --------------------------------------------------------------------------------- */
+
+/* With what the VM has already. */
+static unsigned int count_functions(const struct attach_wish *w)
+{
+	unsigned int count = (unsigned int)w->facts.count;
+
+	list_for_each (node, registry_list(w->d->registry)) {
+		const struct attachment_spec *s = &list_entry(node, struct attachment, node)->spec;
+
+		if (s->path == ATTACHMENT_PASSTHROUGH && strcmp(s->vm, w->spec.vm) == 0)
+			count += 1 + s->passthrough.companion_count;
+	}
+	return count;
+}
+
+/* What the guest's memory is only its VMM knows: so the sum for each GiB of it. */
+static void put_memlock(const struct attach_wish *w, struct json_out *o)
+{
+	bool by_iommufd = access("/dev/iommu", F_OK) == 0;
+	enum iommu_api api = by_iommufd ? IOMMU_IOMMUFD : IOMMU_TYPE1;
+	unsigned int count = count_functions(w);
+
+	json_out_fmt(o, NULL,
+		"locked memory: the guest's, and the VMM's own need: %llu MiB for 1 GiB of guest "
+		"memory, %llu MiB for 2, with the %u functions of %s; %s counts it (%s)",
+		(unsigned long long)memlock_for_vmm(1ull << 30, count, false) >> 20,
+		(unsigned long long)memlock_for_vmm(2ull << 30, count, false) >> 20, count,
+		w->spec.vm, memlock_counter(api), iommu_api_names[api]);
+}
+
+void passthrough_put_plan(const struct attach_wish *w, struct json_out *o)
+{
+	for (size_t i = 0; i < w->facts.count; i++) {
+		const struct passthrough_function *f = &w->facts.functions[i];
+
+		json_out_fmt(o, NULL, "%s: %s, of the host's driver %s, reset by %s",
+			i ? "companion" : "device", f->id, f->driver[0] ? f->driver : "(none)",
+			f->reset[0] ? f->reset
+				    : "nothing: it stays with this machine until reboot");
+	}
+	json_out_fmt(o, NULL, "group: %lld, of type %s%s", (long long)w->facts.group, w->facts.type,
+		w->spec.passthrough.group_type[0] ? ", which becomes DMA for as long" : "");
+	json_out_fmt(o, NULL, "node: /dev/vfio/%lld, for user %s", (long long)w->facts.group,
+		w->spec.owner);
+	put_memlock(w, o);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * May a PCI function be passed through, with what else, and what has to be done for it? Decided
+ * before anything is touched, from what /sys shows and what the host and other VMs use.
+ */
+#pragma once
+
+#include "lib/device.h"
+#include "proto/json.h"
+
+struct attach_wish;
+struct attachment_spec;
+struct daemon;
+
+/*
+ * Fills in the wish's companions, type of group and the like, or refuses: GRP-NONE, GRP-VIABLE,
+ * GRP-SPLIT (unless allowed), GRP-TYPE, HOST-USE, DEV-TAKEN, PF-IN-USE, DEV-NO-RESET (unless
+ * allowed).
+ */
+int passthrough_choose(const struct device *device, struct attach_wish *w, struct err *e);
+
+/* The lines of --dry-run: functions, reset, group, node, locked memory. */
+void passthrough_put_plan(const struct attach_wish *w, struct json_out *o);
+
+/*
+ * DEV-NO-RESET: it was given although it cannot be reset, and the host has not been rebooted since.
+ */
+int passthrough_check_boot(struct daemon *d, const struct attachment_spec *spec, struct err *e);
+
+/* --- pure ------------------------------------------------------------------------------------- */
+
+/*
+ * How a function will be reset: "flr" and the like (the first of sysfs `reset_method`), "bus" when
+ * it has none of its own, and the functions on its bus, all of which are among `given`, lie below a
+ * bridge; "" if not at all. `methods` is reset_method's text; `on_bus`: ids, NULL: on a root bus.
+ */
+const char *passthrough_reset_way(const char *methods, const char *const *on_bus, size_t bus_count,
+	const char *const *given, size_t given_count, char way[static 16]);
