@@ -156,11 +156,11 @@ static const struct entry_rule {
 		"switch interrupt remapping on in the firmware"},
 	{"VFIO_GROUP_SET_CONTAINER", EPERM, "IRQ-UNSAFE", "the host does not remap interrupts",
 		"switch interrupt remapping on in the firmware"},
-	{"VFIO_DEVICE_ATTACH_IOMMUFD_PT", ANY_ERRNO, "GRP-TYPE",
+	{"VFIO_DEVICE_ATTACH_IOMMUFD_PT", ANY_ERRNO, "GRP-IOMMU",
 		"its IOMMU does not take this address space", "give it one of its own"},
-	{"VFIO_GROUP_SET_CONTAINER", ANY_ERRNO, "GRP-TYPE",
+	{"VFIO_GROUP_SET_CONTAINER", ANY_ERRNO, "GRP-IOMMU",
 		"its IOMMU does not take this address space", "give it one of its own"},
-	{"VFIO_SET_IOMMU", ANY_ERRNO, "GRP-TYPE", "its IOMMU does not take this address space",
+	{"VFIO_SET_IOMMU", ANY_ERRNO, "GRP-IOMMU", "its IOMMU does not take this address space",
 		"see the kernel's log"},
 };
 

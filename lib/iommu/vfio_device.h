@@ -36,7 +36,7 @@ struct vfio_device;
 /*
  * Opens the function into `space`, which must outlive it. With type1 the whole group enters.
  * -1 with e set (nothing is open): those of vfio_nodes_find(); ERR_REFUSED with GRP-VIABLE (a
- * member works for the host), DEV-TAKEN (somebody has it open), GRP-TYPE (the group cannot be put
+ * member works for the host), DEV-TAKEN (somebody has it open), GRP-IOMMU (the group cannot be put
  * under this address space), IRQ-UNSAFE (no interrupt remapping).
  */
 int vfio_device_open(const struct sysroot *root, struct iommu_space *space,

@@ -8,10 +8,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -20,14 +22,17 @@
 #include "tests/lab/owner.h"
 
 #define MAX_DEVICES 4
+#define MAX_VECTORS 16
 #define MAX_WORDS   8
 #define LINE_BYTES  16384
 
 struct owned_device {
 	char id[PCI_ADDR_MAX];
 	struct vfio_device *dev;
-	struct edu edu; /* .dev is set if it is one */
-	int held;       /* its descriptor alone, or -1 */
+	struct edu edu;          /* .dev is set if it is one */
+	int held;                /* its descriptor alone, or -1 */
+	int events[MAX_VECTORS]; /* of `vectors` */
+	unsigned int event_count;
 };
 
 static struct sysroot *root;
@@ -124,6 +129,8 @@ static void close_device(struct owned_device *d)
 	else
 		vfio_device_close(d->dev);
 	close_fd(&d->held);
+	for (unsigned int i = 0; i < d->event_count; i++)
+		close_fd(&d->events[i]);
 	*d = (struct owned_device){.held = -1};
 }
 
@@ -216,24 +223,26 @@ static int do_region(char **words, struct err *e)
 		facts.writable ? " write" : "", facts.mappable ? " map" : "");
 }
 
-static int do_config(char **words, struct err *e)
+/* at ID REGION OFFSET SIZE [VALUE]: reads, or writes. */
+static int do_at(char **words, struct err *e)
 {
 	struct owned_device *d = device_of(words[1], e);
-	uint64_t offset, size, value;
-	uint32_t read = 0;
+	uint64_t region, offset, size, value;
+	uint32_t seen = 0;
 
-	if (!d || owner_number(words[2], 4095, &offset, e) < 0 ||
-		owner_number(words[3], 4, &size, e) < 0)
+	if (!d || owner_number(words[2], VFIO_REGION_COUNT - 1, &region, e) < 0 ||
+		owner_number(words[3], UINT64_MAX, &offset, e) < 0 ||
+		owner_number(words[4], 4, &size, e) < 0)
 		return -1;
-	if (words[4])
-		return owner_number(words[4], UINT32_MAX, &value, e) < 0 ||
-				       vfio_region_write(d->dev, VFIO_REGION_CONFIG, offset,
-					       (unsigned int)size, (uint32_t)value, e) < 0
+	if (words[5])
+		return owner_number(words[5], UINT32_MAX, &value, e) < 0
 			       ? -1
-			       : 0;
-	if (vfio_region_read(d->dev, VFIO_REGION_CONFIG, offset, (unsigned int)size, &read, e) < 0)
+			       : vfio_region_write(d->dev, (enum vfio_region)region, offset,
+					 (unsigned int)size, (uint32_t)value, e);
+	if (vfio_region_read(
+		    d->dev, (enum vfio_region)region, offset, (unsigned int)size, &seen, e) < 0)
 		return -1;
-	return owner_say(" 0x%x", read);
+	return owner_say(" 0x%x", seen);
 }
 
 static int do_resets(char **words, struct err *e)
@@ -294,15 +303,60 @@ static int do_fetch(char **words, struct err *e)
 	return run_dma(words, edu_fetch, e);
 }
 
-static int do_irq(char **words, struct err *e)
+static int irq_kind(const char *word, enum vfio_irq *irq, struct err *e)
 {
 	static const char *const names[] = {"intx", "msi", "msix"};
-	struct edu *edu = edu_of(words[1], e);
 
-	for (unsigned int i = 0; edu && i < ARRAY_SIZE(names); i++)
-		if (strcmp(names[i], words[2]) == 0)
-			return edu_irq_on(edu, (enum vfio_irq)i, e);
-	return edu ? err_set(e, ERR_USAGE, "USAGE", "'%s' is no interrupt", words[2]) : -1;
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(names[i], word) == 0) {
+			*irq = (enum vfio_irq)i;
+			return 0;
+		}
+	return err_set(e, ERR_USAGE, "USAGE", "'%s' is no interrupt", word);
+}
+
+static int do_irq(char **words, struct err *e)
+{
+	struct edu *edu = edu_of(words[1], e);
+	enum vfio_irq irq = VFIO_IRQ_INTX;
+
+	if (!edu || irq_kind(words[2], &irq, e) < 0)
+		return -1;
+	return edu_irq_on(edu, irq, e);
+}
+
+/* vectors ID KIND COUNT: of any device; how many it has, if COUNT is 0. */
+static int do_vectors(char **words, struct err *e)
+{
+	struct owned_device *d = device_of(words[1], e);
+	enum vfio_irq irq = VFIO_IRQ_INTX;
+	uint64_t count;
+
+	if (!d || irq_kind(words[2], &irq, e) < 0 ||
+		owner_number(words[3], MAX_VECTORS, &count, e) < 0)
+		return -1;
+	if (count == 0)
+		return owner_say(" %u", vfio_irq_count(d->dev, irq));
+	while (d->event_count < count)
+		d->events[d->event_count++] = eventfd(0, EFD_CLOEXEC);
+	return vfio_irq_on(d->dev, irq, d->events, (unsigned int)count, e);
+}
+
+/* event ID VECTOR MS: waits for one. */
+static int do_event(char **words, struct err *e)
+{
+	struct owned_device *d = device_of(words[1], e);
+	uint64_t vector, timeout_ms, times;
+	struct pollfd event = {.events = POLLIN};
+
+	if (!d || owner_number(words[2], MAX_VECTORS - 1, &vector, e) < 0 ||
+		owner_number(words[3], INT32_MAX, &timeout_ms, e) < 0)
+		return -1;
+	event.fd = vector < d->event_count ? d->events[vector] : -1;
+	if (poll(&event, 1, (int)timeout_ms) != 1 ||
+		read(event.fd, &times, sizeof(times)) != sizeof(times))
+		return err_set(e, ERR_TIMED_OUT, "IRQ-NONE", "vector %s is silent", words[2]);
+	return 0;
 }
 
 static int do_raise(char **words, struct err *e)
@@ -338,13 +392,15 @@ static const struct {
 	{"adopt", 1, 1, do_adopt},
 	{"master", 1, 2, do_master},
 	{"region", 2, 2, do_region},
-	{"config", 3, 4, do_config},
+	{"at", 4, 5, do_at},
 	{"resets", 1, 1, do_resets},
 	{"reset", 1, 2, do_reset},
 	{"check", 1, 1, do_check},
 	{"store", 3, 3, do_store},
 	{"fetch", 3, 3, do_fetch},
 	{"irq", 2, 2, do_irq},
+	{"vectors", 3, 3, do_vectors},
+	{"event", 3, 3, do_event},
 	{"raise", 1, 1, do_raise},
 	{"wait", 2, 2, do_wait},
 	{"limits", 0, 0, owner_limits},

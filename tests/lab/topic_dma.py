@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 240
 """DMA of a device in user space: what is mapped is reached, and nothing else."""
 import inside

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 120
 """Huge pages stay huge: buffer, I/O virtual addresses and physical memory aligned alike."""
 import inside

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 300
 """Two devices of two owners reach neither the memory of the other nor that of the host."""
 import inside

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 120
 """Locked memory: the sum that is told is the one that the kernel counts, to the page."""
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 120
 """The holes in the addresses that can be mapped: what the kernel says is what we honour."""
 import inside

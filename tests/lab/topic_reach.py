@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 180
 """A device of 28 address bits gets 64 MiB of scattered pages as one range that it reaches."""
 import random

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 180
 """Resets: of a function alone, of all on a bus, of none; and the check that sees what is wrong."""
 import inside
