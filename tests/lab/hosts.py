@@ -3,17 +3,70 @@
 
 A host's full name is IOMMU[-own][+VARIANT...]: `vtd`, `vtd-own`, `vtd+pt`.
 """
+import os
+import pathlib
 import typing
 
-from lib.proc import Failed
+from guest import cache, image
+from lib import guest
+from lib.proc import Failed, need
 
-from . import images
+from . import cross, images, kernels, roots
+
+EFI_ARM64 = pathlib.Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd")
+
+
+class Platform(typing.NamedTuple):
+    """What a host needs besides its IOMMU: functions, since all of it may have to be made first."""
+
+    qemu: typing.Callable  # () -> (words, environment)
+    processor: typing.Callable  # (kernel) -> (accelerator, processor, how many)
+    root: typing.Callable  # () -> the folder that is beneath its overlay
+    build: typing.Callable  # () -> the build folder of iovd for it
+    busybox: typing.Callable  # () -> a static busybox for it
+
+
+def _processor(kernel):
+    return (*guest.accelerator(kernel.image), 2)
+
+
+def _build():
+    return pathlib.Path(os.environ["IOVD_BUILD"]).absolute()
+
+
+def _qemu_x86_64():
+    return [need("qemu-system-x86_64", "qemu-system-x86")], {}
+
+
+def _qemu_arm64():
+    """With UEFI and ACPI, as servers have it."""
+    program = need("qemu-system-aarch64", "qemu-system-arm")
+    if not EFI_ARM64.exists():
+        raise cache.Unavailable(f"no {EFI_ARM64} (package qemu-efi-aarch64)")
+    return [program, "-bios", str(EFI_ARM64)], {}
+
+
+X86_64 = Platform(_qemu_x86_64, _processor, lambda: pathlib.Path("/"), _build, image.busybox)
+PLATFORMS = {
+    "x86_64": X86_64,
+    # QEMU before 11 has no DMA remapping in its AMD IOMMU.
+    "x86_64 by a newer QEMU": X86_64._replace(qemu=roots.qemu),
+    "arm64": Platform(
+        _qemu_arm64,
+        # One processor: under TCG that is what makes it fast.
+        lambda kernel: ("tcg,thread=multi", "cortex-a57", 1),
+        roots.arm64,
+        cross.build,
+        lambda: roots.arm64() / "usr/bin/busybox",
+    ),
+}
 
 
 class Iommu(typing.NamedTuple):
     """A machine with one kind of IOMMU."""
 
     architecture: str
+    platform: str
     machine: str
     devices: tuple  # -device words that come before all others
     append: str  # kernel arguments that it needs
@@ -22,9 +75,28 @@ class Iommu(typing.NamedTuple):
 IOMMUS = {
     "vtd": Iommu(
         "x86_64",
+        "x86_64",
         "q35,kernel-irqchip=split",
         ("intel-iommu,intremap=on,caching-mode=on",),
         "console=ttyS0 intel_iommu=on no_timer_check",
+    ),
+    "amdvi": Iommu(
+        "x86_64",
+        "x86_64 by a newer QEMU",
+        "q35,kernel-irqchip=split",
+        ("amd-iommu,intremap=on,dma-remap=on",),
+        "console=ttyS0 no_timer_check",
+    ),
+    "virtio": Iommu(
+        "x86_64",
+        "x86_64",
+        "q35",
+        ("virtio-iommu-pci",),
+        # It has no interrupt remapping.
+        "console=ttyS0 vfio_iommu_type1.allow_unsafe_interrupts=1 no_timer_check",
+    ),
+    "smmuv3": Iommu(
+        "arm64", "arm64", "virt,iommu=smmuv3,gic-version=3", (), "console=ttyAMA0"
     ),
 }
 
@@ -45,11 +117,16 @@ class Host(typing.NamedTuple):
         return IOMMUS[self.iommu]
 
     @property
+    def platform(self):
+        return PLATFORMS[self.machine.platform]
+
+    @property
     def append(self):
         return " ".join((self.machine.append, *(VARIANTS[name] for name in self.variants)))
 
     def kernel_image(self):
-        return images.debian(self.machine.architecture)
+        build = kernels.own if self.kernel == "own" else images.debian
+        return build(self.machine.architecture)
 
 
 def parse(name):

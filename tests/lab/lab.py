@@ -119,13 +119,13 @@ def folder_of(host):
 def run_host(host, wanted):
     """Boots a host and runs topics in it; their verdicts."""
     verdicts = []
-    job = {
-        "environment": machine.environment(host),
-        "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
-    }
     begin = time.monotonic()
     folder = folder_of(host)
     try:
+        job = {
+            "environment": machine.environment(host),
+            "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
+        }
         if any(t.guest for t in wanted):
             image.qemu()  # a host finds it in the cache, and has no network to make it
         with machine.Machine(host, folder, job) as lab:

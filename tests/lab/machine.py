@@ -15,7 +15,7 @@ from lib import guest, proc
 from . import devices, images
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-MEMORY_MIB, CPUS = 2048, 2
+MEMORY_MIB = 2048
 ROOT_MIB, DATA_MIB = 4096, 64
 BOOT_SECONDS = 180
 GRACE_SECONDS = 60  # the host itself ends a topic that is overdue: this long after, it is hung
@@ -23,6 +23,13 @@ GRACE_SECONDS = 60  # the host itself ends a topic that is overdue: this long af
 
 class Dead(Exception):
     """The lab host is gone, or does nothing any more; the text says how."""
+
+
+def _has_option(host, device, option):
+    """Whether this QEMU's device has an option."""
+    words, environment = host.platform.qemu()
+    argv = [*words, "-machine", "none", "-device", f"{device},help"]
+    return f" {option}=" in proc.run(argv, env={**os.environ, **environment}).stdout
 
 
 def _devices(host, folder):
@@ -35,46 +42,65 @@ def _devices(host, folder):
         yield "drive", f"if=none,id={name},format=raw,cache=unsafe,file={folder}/{name}.img"
     for number in range(2):
         yield "netdev", f"user,id=net{number},restrict=on"
-    for device in devices.words():
+    for device in devices.words(_has_option(host, "pcie-root-port", "disable-acs")):
         yield "device", device
 
 
-def _shares(folder):
-    """(option, value), then the kernel arguments that mount them."""
-    common = "security_model=passthrough,multidevs=remap"
-    yield "virtfs", f"local,path=/,mount_tag=root,readonly=on,{common}"
-    yield "virtfs", f"local,path={folder},mount_tag=results,{common}"
+def _shares(host, kernel, folder):
+    """The folders that the host sees over 9p, by mount tag: its root and, at the path that they
+    have here, what is not in it."""
+    root = host.platform.root()
+    yield "root", root, "/"
+    yield "results", folder, "/run/lab/results"
+    if root != pathlib.Path("/"):
+        yield "source", TOP, TOP
+        yield "build", host.platform.build(), host.platform.build()
+        yield "kernel", kernel.tree, kernel.tree
 
 
-def qemu_words(host, folder):
-    """The whole command line of QEMU for a host."""
-    kernel = host.kernel_image()
-    accelerator, cpu = guest.accelerator(kernel.image)
-    append = " ".join(
+def _share_words(shares):
+    """(option, value) of each share."""
+    for tag, path, _ in shares:
+        access = "" if tag == "results" else ",readonly=on"
+        yield "virtfs", (
+            f"local,path={path},mount_tag={tag},security_model=passthrough,multidevs=remap{access}"
+        )
+
+
+def _append(host, kernel, shares):
+    """The kernel's arguments."""
+    return " ".join(
         (
             host.append,
             "loglevel=4 panic=-1 iomem=relaxed",
-            "lab.share=results:/run/lab/results",
+            *(f"lab.share={tag}:{path}" for tag, _, path in shares if tag != "root"),
             f"lab.modules={kernel.modules}",
             f"lab.host={TOP}/tests/lab/host.py",
         )
     )
+
+
+def qemu_words(host, folder):
+    """The whole command line of QEMU for a host."""
+    kernel, platform = host.kernel_image(), host.platform
+    accelerator, cpu, cpus = platform.processor(kernel)
+    shares = list(_shares(host, kernel, folder))
     pairs = [
         ("machine", host.machine.machine),
         ("accel", accelerator),
         ("cpu", cpu),
-        ("smp", CPUS),
+        ("smp", cpus),
         ("m", f"{MEMORY_MIB}M"),
         ("display", "none"),
         ("serial", f"file:{folder}/console.log"),
         ("kernel", kernel.image),
-        ("initrd", images.initramfs(kernel)),
-        ("append", append),
+        ("initrd", images.initramfs(kernel, platform.busybox())),
+        ("append", _append(host, kernel, shares)),
         *_devices(host, folder),
-        *_shares(folder),
+        *_share_words(shares),
     ]
     words = [str(word) for option, value in pairs for word in (f"-{option}", value)]
-    return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", *words]
+    return [*platform.qemu()[0], "-nodefaults", "-no-user-config", "-no-reboot", *words]
 
 
 class Machine:
@@ -93,7 +119,10 @@ class Machine:
         ours, theirs = socket.socketpair()
         self._lines = ours.makefile("rb")
         argv = [*qemu_words(host, folder), "-chardev", f"socket,id=lab,fd={theirs.fileno()}"]
-        self._process = proc.Process(argv, self._log, pass_fds=(theirs.fileno(),))
+        environment = {**os.environ, **host.platform.qemu()[1]}
+        self._process = proc.Process(
+            argv, self._log, pass_fds=(theirs.fileno(),), env=environment
+        )
         ours.close()
         theirs.close()
         threading.Thread(target=self._read, daemon=True).start()
@@ -146,7 +175,7 @@ def environment(host):
     """What a topic finds in its environment."""
     return {
         "IOVD_SRC": str(TOP),
-        "IOVD_BUILD": os.environ["IOVD_BUILD"],
+        "IOVD_BUILD": str(host.platform.build()),
         "IOVD_CACHE": str(cache.root()),
         "IOVD_TEST_PATIENCE": str(proc.PATIENCE),
         "LAB_HOST": host.name,
