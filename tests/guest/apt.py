@@ -46,6 +46,12 @@ def _mirror():
     raise cache.Unavailable(f"no apt source entry for {codename()}")
 
 
+def entry(suite, kind="deb"):
+    """A line of sources.list for a suite of the machine's mirror."""
+    signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+    return f"{kind} {signed}{_mirror()} {suite} main"
+
+
 class Apt:
     """One suite, seen through its own apt. `kind` is deb (binary packages) or deb-src (sources);
     the packages are those of the machine's architecture unless told otherwise."""
@@ -55,8 +61,7 @@ class Apt:
         self._dir = cache.root() / "apt" / "-".join(filter(None, (suite, kind, architecture)))
         for sub in ("state/lists/partial", "cache/archives/partial"):
             (self._dir / sub).mkdir(parents=True, exist_ok=True)
-        signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-        (self._dir / "list").write_text(f"{kind} {signed}{_mirror()} {suite} main\n")
+        (self._dir / "list").write_text(entry(suite, kind) + "\n")
         (self._dir / "status").touch()
         self._options = [
             f"-oDir::Etc::sourcelist={self._dir}/list",

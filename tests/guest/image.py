@@ -87,7 +87,7 @@ def kernel_tree(metapackage=METAPACKAGE, architecture=None):
 
     def build(work):
         suite = apt.Apt(f"{apt.codename()}-backports", architecture=architecture)
-        name = suite.show(metapackage)["Depends"].split(",")[0].split()[0]
+        name = suite.show(metapackage)["Depends"].split(",")[0].split()[0].split(":")[0]
         suite.unpack([name], work)
         version = next(work.glob("lib/modules/*")).name
         subprocess.run(["depmod", "-b", work, version], check=True)

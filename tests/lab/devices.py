@@ -61,11 +61,23 @@ ROLES = {
     # One behind a root port that does not promise to keep it apart.
     "noacs": Role(0x19, EDU, (_EDU,), port=",disable-acs=on"),
 }
+# The same where QEMU cannot make such a root port: a switch that does not promise it either.
+_SWITCHED = Role(
+    0x19,
+    EDU,
+    (
+        "x3130-upstream,id=switch,bus={bus}",
+        "xio3130-downstream,id=switched,bus=switch,chassis=99",
+        _EDU.replace("{bus}", "switched"),
+    ),
+)
 
 
-def words():
-    """QEMU's words for all of them; drives `data`, `root` and netdevs are the caller's."""
-    for name, role in ROLES.items():
+def words(disable_acs=True):
+    """QEMU's words for all of them; drives `data`, `root` and netdevs are the caller's. Not every
+    QEMU has root ports with disable-acs."""
+    roles = ROLES if disable_acs else {**ROLES, "noacs": _SWITCHED}
+    for name, role in roles.items():
         bus = f"port-{name}"
         yield f"pcie-root-port,id={bus},addr={role.slot:#x}.0,chassis={role.slot}{role.port}"
         for device in role.words:

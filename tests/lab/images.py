@@ -18,7 +18,7 @@ MODULES = (
     "nvme",
     "ext4",
 )
-METAPACKAGES = {"x86_64": ("linux-image-amd64", None)}
+METAPACKAGES = {"x86_64": ("linux-image-amd64", None), "arm64": ("linux-image-arm64", "arm64")}
 
 
 class Kernel(typing.NamedTuple):
@@ -37,7 +37,11 @@ class Kernel(typing.NamedTuple):
 
 def debian(architecture):
     """The kernel of Debian's backports."""
-    tree = image.kernel_tree(*METAPACKAGES[architecture])
+    return kernel_in(image.kernel_tree(*METAPACKAGES[architecture]))
+
+
+def kernel_in(tree):
+    """The one kernel that lies in a directory as in a root."""
     return Kernel(
         next(tree.glob("boot/vmlinu[xz]-*")), next(tree.glob("lib/modules/*/modules.dep")).parent
     )
@@ -58,9 +62,9 @@ def _insmod_order(kernel):
     return [pathlib.Path(path) for path in order]
 
 
-def initramfs(kernel, busybox=None):
-    """The initramfs of a kernel; the path of its file."""
-    busybox = pathlib.Path(busybox or image.busybox())
+def initramfs(kernel, busybox):
+    """The initramfs of a kernel, with this static busybox; the path of its file."""
+    busybox = pathlib.Path(busybox)
 
     def build(work):
         archive = cpio.Archive()

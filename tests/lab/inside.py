@@ -16,7 +16,8 @@
     inside.main(test)
 
 Roles (devices.py): nvme, igb, edu_a, edu_b, edu28, pair and functions (two devices, one group),
-noacs; and what the host stands on: root (the disk beneath /), uplink (the default route).
+noacs; and what the host stands on: root (the disk beneath /), uplink (the default route). UNSPLIT
+names that of pair and functions which is a group on every IOMMU.
 """
 import json
 import mmap
@@ -40,6 +41,9 @@ IOMMU = os.environ.get("LAB_IOMMU", "none")  # vtd, amdvi, virtio, smmuv3
 KERNEL = os.environ.get("LAB_KERNEL", "none")  # debian, own
 VARIANTS = os.environ.get("LAB_VARIANTS", "").split()  # pt, strict
 BUILD = pathlib.Path(os.environ.get("IOVD_BUILD", "."))
+# The role of a group that cannot be split. Behind the bridge both devices have one requester ID:
+# VT-d and AMD-Vi make a group of them, the others refuse the second device or both.
+UNSPLIT = "pair" if IOMMU in ("vtd", "amdvi") else "functions"
 PCI = pathlib.Path("/sys/bus/pci/devices")
 PAGE = mmap.PAGESIZE
 
@@ -176,13 +180,17 @@ def config(bdf, offset, size=2):
         return int.from_bytes(file.read(size), "little")
 
 
+def _command(bdf, bits):
+    """Sets the command register."""
+    with open(PCI / bdf / "config", "r+b", buffering=0) as file:
+        file.seek(4)
+        file.write(struct.pack("<H", bits))
+
+
 def bus_master(bdf, on=None):
     """Whether a device may do DMA; sets it first if told to."""
     if on is not None:
-        command = config(bdf, 4) & ~4 | (4 if on else 0)
-        with open(PCI / bdf / "config", "r+b", buffering=0) as file:
-            file.seek(4)
-            file.write(struct.pack("<H", command))
+        _command(bdf, config(bdf, 4) & ~4 | (4 if on else 0))
     return bool(config(bdf, 4) & 4)
 
 
@@ -198,6 +206,7 @@ class Edu:
 
     def __init__(self, bdf):
         self.bdf = bdf
+        _command(bdf, config(bdf, 4) | 2)
         with open(PCI / bdf / "resource0", "r+b", buffering=0) as file:
             self._bar = mmap.mmap(file.fileno(), 0x100000)
         # One access per register, of its own width: what Python's copies do is another matter.
@@ -282,27 +291,32 @@ FAULTS = {
     "virtio": re.compile(
         r"virtio_iommu \w+: (?P<what>\w+ fault) from EP (?P<device>\d+) at (?P<address>0x[0-9a-f]+)"
     ),
-    "smmuv3": re.compile(r"arm-smmu-v3 .*event (?P<what>0x10|0x13) received"),
+    # The four words of an event record, one per line: the stream over the event, flags, address.
+    "smmuv3": re.compile(
+        r"event (?P<what>0x10|0x13) received:\n"
+        r".*\s0x(?P<stream>[0-9a-f]{8})000000(?:10|13)\n.*\n.*\s(?P<address>0x[0-9a-f]{16})$",
+        re.M,
+    ),
 }
 
 
 class Fault(typing.NamedTuple):
-    """A DMA fault of the kernel log; what the log does not say is None."""
+    """A DMA fault of the kernel log."""
 
-    device: str
+    device: str  # BDF
     address: int
-    line: str
+    text: str
 
 
 def _fault(found):
     fields = found.groupdict()
-    where, address = fields.get("device"), fields.get("address")
-    if where and where.isdigit():  # an endpoint of virtio-iommu: bus << 8 | devfn
-        number = int(where)
+    where = fields.get("device")
+    if where is None or where.isdigit():  # a stream, or an endpoint of virtio-iommu
+        number = int(where) if where else int(fields["stream"], 16)
         where = f"{number >> 8:02x}:{number >> 3 & 31:02x}.{number & 7}"
-    if where and where.count(":") == 1:
+    if where.count(":") == 1:
         where = f"0000:{where}"
-    return Fault(where, int(address, 16) if address else None, found.string)
+    return Fault(where, int(fields["address"], 16), found.group(0))
 
 
 class KernelLog:
@@ -323,12 +337,25 @@ class KernelLog:
                 return self.lines
             except BrokenPipeError:  # overwritten before it was read
                 continue
-            self.lines.append(record.decode(errors="replace").split(";", 1)[1].split("\n")[0])
+            text = record.decode(errors="replace").split(";", 1)[1].split("\n")[0]
+            self.lines.append(text.replace("\\x09", "\t"))  # which is how a tab comes
 
     def faults(self):
         """The DMA faults since it was opened."""
-        pattern = FAULTS[IOMMU]
-        return [_fault(found) for found in map(pattern.search, self.read()) if found]
+        return list(map(_fault, FAULTS[IOMMU].finditer("\n".join(self.read()))))
+
+    def wait_fault(self, bdf, address=None, seconds=20):
+        """Waits for a fault of a device (at an address). QEMU's record for AMD-Vi has neither the
+        address nor the bus: there it is any fault of that slot of whatever bus."""
+        if IOMMU == "amdvi":
+            bdf, address = f"0000:00:{bdf[8:]}", None
+        return wait_for(
+            lambda: next(
+                (f for f in self.faults() if f.device == bdf and address in (None, f.address)), None
+            ),
+            f"a fault of {bdf} in the kernel log",
+            seconds,
+        )
 
     def wait(self, pattern, seconds=20):
         """Waits for a line; the match."""
