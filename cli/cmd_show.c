@@ -38,7 +38,8 @@ static int show_run(
 extern const struct cmd cmd_show;
 const struct cmd cmd_show = {
 	.name = "show",
-	.summary = "Shows everything about one thing, found by any of its names, or an I/O state file.",
+	.summary = "Shows everything about one thing, found by any of its names, or an I/O state "
+		   "file.",
 	.words = {{"NAME", "name"}},
 	.run = show_run,
 };

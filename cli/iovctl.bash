@@ -78,6 +78,9 @@ _iovctl_words()
 	detach:0)
 		_iovctl_ids attachments
 		;;
+	run:0)
+		_iovctl_ids vms
+		;;
 	vf:0)
 		echo create set
 		;;
@@ -118,7 +121,7 @@ _iovctl()
 	--vm)
 		found=$(_iovctl_ids vms)
 		;;
-	--owner)
+	--owner | --user)
 		mapfile -t COMPREPLY < <(compgen -u -- "$current")
 		return
 		;;

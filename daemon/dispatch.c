@@ -6,6 +6,7 @@
 
 #include "daemon/do.h"
 #include "lib/cleanup.h"
+#include "lib/fdio.h"
 #include "lib/log.h"
 
 #define SERVICE(method) VARLINK_SERVICE "." method
@@ -39,6 +40,9 @@ const struct method dispatch_methods[] = {
 	{MANAGER("Release"), ROLE_CHANGE, LOCK_JOB, .params = &do_release_params,
 		.run = do_release},
 
+	{MANAGER("HandOver"), ROLE_CHANGE, LOCK_NONE, .params = &do_hand_over_params,
+		.run = do_hand_over},
+
 	{MANAGER("CreateVfs"), ROLE_CHANGE, LOCK_JOB, .params = &do_create_vfs_params,
 		.run = do_create_vfs},
 	{MANAGER("SetVf"), ROLE_CHANGE, LOCK_JOB, .params = &do_set_vf_params, .run = do_set_vf},
@@ -64,6 +68,8 @@ struct request {
 	struct json *parameters; /* what the strings of args point into */
 	void *args;
 	struct json_out out;
+	int fds[FDIO_MAX_FDS]; /* that go with the reply */
+	unsigned int fd_count;
 	void (*gone)(void *arg);
 	void *gone_arg;
 	bool *ended; /* for dispatch_message(), while it is on the stack */
@@ -71,8 +77,23 @@ struct request {
 
 /* --- the end of a request --------------------------------------------------------------------- */
 
+void request_add_fds(struct request *rq, const int *fds, unsigned int count)
+{
+	assert(rq->fd_count + count <= FDIO_MAX_FDS);
+	memcpy(rq->fds + rq->fd_count, fds, count * sizeof(*fds));
+	rq->fd_count += count;
+}
+
+/* An error goes alone. */
+static void request_drop_fds(struct request *rq)
+{
+	while (rq->fd_count)
+		close_fd(&rq->fds[--rq->fd_count]);
+}
+
 static void request_free(struct request *rq)
 {
+	request_drop_fds(rq);
 	json_out_release(&rq->out);
 	json_free(rq->parameters);
 	free(rq->args);
@@ -88,10 +109,14 @@ static void request_finish(struct request *rq)
 	text = json_out_finish(&rq->out, &len);
 	if (rq->ended)
 		*rq->ended = true;
-	if (rq->oneway || !text)
+	if (rq->oneway || !text) {
 		rq->ops->done(rq->sink);
-	else
+	} else {
+		if (rq->fd_count)
+			rq->ops->take_fds(rq->sink, rq->fds, rq->fd_count);
+		rq->fd_count = 0;
 		rq->ops->send(rq->sink, text, len, true);
+	}
 	request_free(rq);
 }
 
@@ -104,6 +129,7 @@ static void request_log(const struct request *rq, const struct err *e)
 
 void request_fail_job(struct request *rq, const struct err *e, const char *job)
 {
+	request_drop_fds(rq);
 	request_log(rq, e);
 	json_out_release(&rq->out);
 	varlink_put_error(&rq->out, e, job);

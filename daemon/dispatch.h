@@ -60,6 +60,13 @@ const struct method *request_method(const struct request *rq);
 struct json_out *request_begin_reply(struct request *rq);
 void request_send_reply(struct request *rq);
 
+/*
+ * Descriptors (at most FDIO_MAX_FDS) that go with the reply, which is to be sent next: they become
+ * the request's, and are closed also when it ends otherwise. A client that takes no descriptors
+ * gets the reply alone.
+ */
+void request_add_fds(struct request *rq, const int *fds, unsigned int count);
+
 /* The reply whose parameters are this text of an object. */
 void request_send_document(struct request *rq, const char *text, size_t len);
 
@@ -90,6 +97,8 @@ void request_on_gone(struct request *rq, void (*fn)(void *arg), void *arg);
 struct request_sink {
 	/* One whole message (the NUL is added there). `last`: the request has ended. */
 	void (*send)(void *sink, const char *text, size_t len, bool last);
+	/* Descriptors, its own from now on, for the message that is sent next: the last one. */
+	void (*take_fds)(void *sink, const int *fds, unsigned int count);
 	/* The request has ended without a message (oneway). */
 	void (*done)(void *sink);
 };

@@ -65,3 +65,7 @@ void do_create_vfs(struct request *rq, const void *args);
 void do_set_vf(struct request *rq, const void *args);
 extern const struct json_params do_create_vfs_params;
 extern const struct json_params do_set_vf_params;
+
+/* do_run.c: the devices of a VMM, for who becomes it */
+void do_hand_over(struct request *rq, const void *args);
+extern const struct json_params do_hand_over_params;

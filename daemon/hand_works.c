@@ -3,6 +3,7 @@
 #include "daemon/backing.h"
 #include "daemon/binding_works.h"
 #include "daemon/group_type.h"
+#include "daemon/handover.h"
 #include "daemon/hands.h"
 #include "daemon/passthrough.h"
 #include "daemon/vf.h"
@@ -13,6 +14,7 @@ const struct hand_work hand_works[] = {
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},
 	{BINDING_WORK_MAKE, 0, binding_work_make},
 	{"vfio-reset", 0, passthrough_work_reset},
+	{HANDOVER_WORK_OPEN, 0, handover_work_open},
 	{"vf-look", sizeof(struct sriov_facts), vf_work_look},
 	{"vf-count", sizeof(struct sriov_facts), vf_work_count},
 	{"vf-probes", sizeof(struct sriov_facts), vf_work_probes},

@@ -17,6 +17,9 @@
  * leave more than max_queued unread, half a message that does not get finished, and a reply
  * that does not get read end the connection. Nobody else waits for any of that.
  *
+ * Descriptors go with a reply, at the first of its bytes; no new call is begun before they have left.
+ * Until then they are the client's, and closed with it.
+ *
  * The end of input is not the end of the client: `printf ... | nc -N` shuts its side down and waits
  * for answers. It has gone when both directions are closed (POLLHUP), or when writing fails.
  */
@@ -78,6 +81,9 @@ struct client {
 	struct request_peer peer;
 	size_t max_message;
 	struct buf in, out;
+	int fds[FDIO_MAX_FDS]; /* that leave when all of `out` before fds_at has, with what follows */
+	unsigned int fd_count;
+	size_t fds_at;
 	struct varlink_framer framer;
 	struct request *request; /* the one that runs, NULL: none */
 	enum stall stall;        /* what stall_timer is for */
@@ -87,6 +93,12 @@ struct client {
 };
 
 /* --- the end of a client ---------------------------------------------------------------------- */
+
+static void client_close_fds(struct client *c)
+{
+	while (c->fd_count)
+		close_fd(&c->fds[--c->fd_count]);
+}
 
 static void client_free(struct client *c)
 {
@@ -98,6 +110,7 @@ static void client_free(struct client *c)
 	ops->remove(c->stall_timer);
 	ops->remove(c->soon);
 	close_fd(&c->fd);
+	client_close_fds(c);
 	buf_release(&c->in);
 	buf_release(&c->out);
 	list_remove(&c->node);
@@ -147,6 +160,16 @@ static void client_send(void *sink, const char *text, size_t len, bool last)
 	client_update(c);
 }
 
+static void client_take_fds(void *sink, const int *fds, unsigned int count)
+{
+	struct client *c = sink;
+
+	assert(!c->fd_count && count <= FDIO_MAX_FDS);
+	memcpy(c->fds, fds, count * sizeof(*fds));
+	c->fd_count = count;
+	c->fds_at = c->out.len;
+}
+
 static void client_done(void *sink)
 {
 	struct client *c = sink;
@@ -158,6 +181,7 @@ static void client_done(void *sink)
 
 static const struct request_sink client_sink = {
 	.send = client_send,
+	.take_fds = client_take_fds,
 	.done = client_done,
 };
 
@@ -206,15 +230,29 @@ static void client_read(struct client *c)
 	}
 }
 
+/* Bytes sent, or -errno: what is before the descriptors, or they with what follows. */
+static ssize_t client_send_some(struct client *c)
+{
+	bool leave = c->fd_count && c->fds_at == 0;
+	size_t len = c->fd_count && !leave ? c->fds_at : c->out.len;
+	ssize_t n = fdio_send_some(c->fd, c->out.data, len, c->fds, leave ? c->fd_count : 0);
+
+	if (n > 0 && leave)
+		client_close_fds(c);
+	else if (n > 0 && c->fd_count)
+		c->fds_at -= (size_t)n;
+	return n;
+}
+
 static void client_write(struct client *c)
 {
 	ssize_t n;
 
 	if (!c->out.len)
 		return;
-	n = send(c->fd, c->out.data, c->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	n = client_send_some(c);
 	if (n < 0) {
-		c->broken |= errno != EAGAIN && errno != EINTR;
+		c->broken |= n != -EAGAIN;
 		return;
 	}
 	buf_consume(&c->out, (size_t)n);
@@ -234,7 +272,7 @@ static void client_refuse_size(struct client *c)
 /* Begins the calls that are complete, one after the other. */
 static void client_run(struct client *c)
 {
-	while (!c->request && !c->closing && !c->broken &&
+	while (!c->request && !c->closing && !c->broken && !c->fd_count &&
 		c->out.len <= c->server->limits->pause_queued) {
 		ssize_t len = varlink_next(&c->framer, &c->in, c->max_message);
 		int broken;

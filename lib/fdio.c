@@ -80,7 +80,9 @@ static int fdio_send_bytes(int sock, const char *data, size_t len)
 	return 0;
 }
 
-int fdio_send(int sock, const void *data, size_t len, const int *fds, unsigned int fd_count)
+/* Bytes sent, or -errno. */
+static ssize_t fdio_sendmsg(
+	int sock, const void *data, size_t len, const int *fds, unsigned int fd_count, int flags)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int) * FDIO_MAX_FDS)];
@@ -102,10 +104,23 @@ int fdio_send(int sock, const void *data, size_t len, const int *fds, unsigned i
 		memcpy(CMSG_DATA(c), fds, sizeof(int) * fd_count);
 	}
 	do {
-		sent = sendmsg(sock, &mh, MSG_NOSIGNAL);
+		sent = sendmsg(sock, &mh, flags | MSG_NOSIGNAL);
 	} while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : sent;
+}
+
+ssize_t fdio_send_some(
+	int sock, const void *data, size_t len, const int *fds, unsigned int fd_count)
+{
+	return fdio_sendmsg(sock, data, len, fds, fd_count, MSG_DONTWAIT);
+}
+
+int fdio_send(int sock, const void *data, size_t len, const int *fds, unsigned int fd_count)
+{
+	ssize_t sent = fdio_sendmsg(sock, data, len, fds, fd_count, 0);
+
 	if (sent < 0)
-		return -errno;
+		return (int)sent;
 	/* A stream socket may take less: the descriptors have left with the first byte. */
 	return fdio_send_bytes(sock, (const char *)data + sent, len - (size_t)sent);
 }

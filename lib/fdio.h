@@ -29,6 +29,13 @@ int fdio_recv(int sock, void *data, size_t size, int flags, struct fdio_msg *msg
 /* sendmsg() of the whole of `data` with `fd_count` descriptors (not consumed). 0 or -errno. */
 int fdio_send(int sock, const void *data, size_t len, const int *fds, unsigned int fd_count);
 
+/*
+ * One sendmsg() that does not wait: how many bytes were taken (then the descriptors have left with
+ * the first of them), or -errno.
+ */
+ssize_t fdio_send_some(
+	int sock, const void *data, size_t len, const int *fds, unsigned int fd_count);
+
 /* Closes msg->fds[] that are still >= 0 and forgets them. */
 void fdio_msg_close(struct fdio_msg *msg);
 

@@ -16,7 +16,8 @@ struct client {
 	int sock;
 	struct buf in;
 	struct varlink_framer framer;
-	size_t taken; /* bytes of `in` that the last reply still uses */
+	struct fdio_msg got; /* the descriptors of the latest reply */
+	size_t taken;        /* bytes of `in` that the last reply still uses */
 	char path[108];
 };
 
@@ -71,6 +72,7 @@ void client_close(struct client *c)
 	if (!c)
 		return;
 	close_fd(&c->sock);
+	fdio_msg_close(&c->got);
 	buf_release(&c->in);
 	free(c);
 }
@@ -91,6 +93,7 @@ int client_call(
 	auto_free char *text = NULL;
 	size_t len;
 
+	fdio_msg_close(&c->got);
 	json_out_init(&o);
 	json_out_object(&o, NULL);
 	json_out_str(&o, "method", method);
@@ -109,20 +112,30 @@ int client_call(
 static int client_fill(struct client *c, struct err *e)
 {
 	char *room = buf_reserve(&c->in, CLIENT_READ_SIZE);
-	ssize_t n;
+	struct fdio_msg msg;
 
 	if (!room)
 		return err_set(e, ERR_FAILED, "TOO-LONG", "the daemon's answer does not end");
-	do {
-		n = recv(c->sock, room, CLIENT_READ_SIZE, 0);
-	} while (n < 0 && errno == EINTR);
-	if (n <= 0) {
+	if (fdio_recv(c->sock, room, CLIENT_READ_SIZE, 0, &msg) < 0 || msg.len <= 0) {
 		err_set(e, ERR_UNREACHABLE, "DAEMON-GONE",
 			"the daemon at %s has closed the connection", c->path);
 		return err_fix(e, "see whether it still runs, and ask again");
 	}
-	buf_commit(&c->in, (size_t)n);
+	buf_commit(&c->in, (size_t)msg.len);
+	if (msg.fd_count) {
+		fdio_msg_close(&c->got);
+		c->got = msg;
+	}
 	return 0;
+}
+
+unsigned int client_take_fds(struct client *c, int fds[FDIO_MAX_FDS])
+{
+	unsigned int count = c->got.fd_count;
+
+	memcpy(fds, c->got.fds, count * sizeof(*fds));
+	c->got.fd_count = 0;
+	return count;
 }
 
 int client_next(struct client *c, struct varlink_reply *reply, struct err *e)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "lib/err.h"
+#include "lib/fdio.h"
 #include "proto/varlink.h"
 
 struct client;
@@ -30,3 +31,9 @@ int client_call(
  * look at reply->error. 0, or -1 (ERR_UNREACHABLE when the daemon has gone).
  */
 int client_next(struct client *c, struct varlink_reply *reply, struct err *e);
+
+/*
+ * Takes the descriptors that came with the latest reply: at most FDIO_MAX_FDS, the caller's to
+ * close; returns how many. Those that are not taken are closed with the next call.
+ */
+unsigned int client_take_fds(struct client *c, int fds[FDIO_MAX_FDS]);

@@ -272,10 +272,6 @@ class Iovd(Daemon):
         expect(code in answer.text, f"refused, but not with {code}: {shown}")
         return answer
 
-    @property
-    def socket(self):
-        return self._run / "iovd.sock"
-
 
 # --- the kernel -----------------------------------------------------------------------------------
 

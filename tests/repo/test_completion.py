@@ -14,7 +14,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 # The words so far, the last one being typed; and what must and must not be offered.
 CASES = (
-    ([""], {"list", "show", "attach", "detach", "vf", "job", "watch"}, {"help", "-s"}),
+    ([""], {"list", "show", "attach", "detach", "run", "vf", "job", "watch"}, {"help", "-s"}),
     (["de"], {"detach"}, {"list"}),
     (["-o", ""], {"table", "json", "jsonl", "plain"}, {"list"}),
     (["-o", "json", "li"], {"list"}, {"attach"}),
@@ -28,6 +28,8 @@ CASES = (
     (["attach", "a", "b", "--owner", "roo"], {"root"}, set()),
     (["bind", "x", ""], {"vfio"}, {"devices"}),
     (["release", "x", "--"], {"--group", "--dry-run"}, {"--path"}),
+    (["run", "web1", "--"], {"--user"}, {"--owner"}),
+    (["run", "web1", "--user", "roo"], {"root"}, set()),
     (["vf", ""], {"create", "set"}, {"--wait"}),
     (["vf", "set", "41:10.0", "sp"], {"spoofchk=on", "spoofchk=off"}, {"trust=on"}),
     (["job", "1", "--"], {"--wait", "--cancel"}, {"--path"}),

@@ -94,6 +94,10 @@ class Daemon:
         """Ends all of it, workers too."""
         proc.run([program("iovd"), *self._words, "--stop-all"], 60)
 
+    @property
+    def socket(self):
+        return self._run / "iovd.sock"
+
     def tail(self):
         return self._keeper.tail()
 
@@ -102,7 +106,7 @@ class Daemon:
 
     def ctl(self, *words, check=True, seconds=30):
         """iovctl; the JSON document it prints, or with check off the finished process."""
-        argv = [program("iovctl"), "-s", self._run / "iovd.sock", "-o", "json", *words]
+        argv = [program("iovctl"), "-s", self.socket, "-o", "json", *words]
         done = proc.run(argv, seconds, check)
         return json.loads(done.stdout) if check else done
 

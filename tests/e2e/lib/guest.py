@@ -149,7 +149,7 @@ class Qemu(Guest):
 
     slots > 0 leaves room to plug in memory, reboots=True lets it reboot instead of ending QEMU,
     incoming=URI makes it the destination of a migration (nothing has booted then), append adds to
-    the kernel's command line.
+    the kernel's command line, prefix are words that start QEMU.
     """
 
     def __init__(
@@ -163,6 +163,7 @@ class Qemu(Guest):
         reboots=False,
         incoming=None,
         append="",
+        prefix=(),
     ):
         proc.need("qemu-system-x86_64", "qemu-system-x86")
         boot = _image(image.qemu)
@@ -187,7 +188,7 @@ class Qemu(Guest):
             ("incoming", incoming),
         )
         argv += [] if reboots else ["-no-reboot"]
-        process = Process([*argv, *args], scratch / f"{name}.qemu")
+        process = Process([*prefix, *argv, *args], scratch / f"{name}.qemu")
         try:
             super().__init__(process, console, _connect(agent, process))
             self.qmp = Qmp(qmp)
