@@ -39,7 +39,7 @@ struct worker {
 	struct backend *backend;
 	struct worker_loop *loop;
 	struct vu_session *session;
-	struct watch *old_ring_watch, *patience;
+	struct watch *old_ring_watch, *patience, *signal_watch;
 	int signals;
 	bool refresh_due;
 	/* The daemon's last words, until they are heard. */
@@ -148,7 +148,8 @@ static int watch_signals(struct worker *w, struct err *e)
 	w->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (w->signals < 0)
 		return err_sys(e, errno, "signals");
-	return loop->ops->add_fd(loop, w->signals, WATCH_READ, signalled, w, e) ? 0 : -1;
+	w->signal_watch = loop->ops->add_fd(loop, w->signals, WATCH_READ, signalled, w, e);
+	return w->signal_watch ? 0 : -1;
 }
 
 /* --- the end of the predecessor -------------------------------------------------------------- */
