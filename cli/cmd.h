@@ -11,7 +11,7 @@
 #include "proto/json.h"
 
 #define CMD_MAX_WORDS   2
-#define CMD_MAX_OPTIONS 8
+#define CMD_MAX_OPTIONS 10
 
 enum out_form {
 	OUT_TABLE, /* for people */

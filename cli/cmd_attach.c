@@ -98,6 +98,8 @@ const struct cmd cmd_attach = {
 					"his"},
 			{"--allow", "allow", CMD_TEXT, "CODE[,CODE]",
 				.help = "waive GRP-SPLIT (give the whole group) or DEV-NO-RESET"},
+			{"--on-error", "on_error", CMD_TEXT, .choices = "report|hold",
+				.help = "tell the machine, or keep its requests until 'recover'"},
 			{"--dry-run", "dry_run", CMD_FLAG,
 				.help = "say what would be done, and change nothing"},
 		},

@@ -6,7 +6,7 @@
 #include "cli/out.h"
 
 extern const struct cmd cmd_attach, cmd_bind, cmd_detach, cmd_group, cmd_job, cmd_list, cmd_quiesce,
-	cmd_release, cmd_resume, cmd_run, cmd_show, cmd_vf, cmd_watch;
+	cmd_recover, cmd_release, cmd_resume, cmd_run, cmd_show, cmd_vf, cmd_watch;
 
 const struct cmd *const cmd_all[] = {
 	&cmd_list,
@@ -17,6 +17,7 @@ const struct cmd *const cmd_all[] = {
 	&cmd_run,
 	&cmd_quiesce,
 	&cmd_resume,
+	&cmd_recover,
 	&cmd_bind,
 	&cmd_release,
 	&cmd_vf,

@@ -360,6 +360,7 @@ static int paravirt_choose(const struct device *device, struct attach_wish *w, s
 	device_node_path(device, node, sizeof(node));
 	if (!node[0] || !str_copy(w->spec.node, sizeof(w->spec.node), node))
 		return err_set(e, ERR_REFUSED, "PATH", "%s has no node to open", device->id);
+	str_copy(w->spec.fingerprint, sizeof(w->spec.fingerprint), device->fingerprint);
 	return check_socket_path(w->d->registry, &w->spec, e);
 }
 

@@ -76,11 +76,11 @@ static int check_fingerprint(struct attach_op *op, struct err *e)
 
 	if (!device)
 		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", spec->device);
-	if (strcmp(device->fingerprint, spec->passthrough.fingerprint) == 0)
+	if (strcmp(device->fingerprint, spec->fingerprint) == 0)
 		return 0;
 	err_set(e, ERR_HOST_CHANGED, "DEV-GONE", "another device is at %s now", spec->device);
-	err_evidence(e, "its fingerprint is %s, and was %s", device->fingerprint,
-		spec->passthrough.fingerprint);
+	err_evidence(
+		e, "its fingerprint is %s, and was %s", device->fingerprint, spec->fingerprint);
 	return err_fix(e, "detach %s", spec->id);
 }
 

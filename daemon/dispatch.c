@@ -34,6 +34,8 @@ const struct method dispatch_methods[] = {
 
 	{MANAGER("Quiesce"), ROLE_CHANGE, LOCK_JOB, .params = &do_quiesce_params,
 		.run = do_quiesce},
+	{MANAGER("Recover"), ROLE_CHANGE, LOCK_JOB, .params = &do_recover_params,
+		.run = do_recover},
 	{MANAGER("Resume"), ROLE_CHANGE, LOCK_JOB, .params = &do_resume_params, .run = do_resume},
 
 	{MANAGER("Bind"), ROLE_CHANGE, LOCK_JOB, .params = &do_bind_params, .run = do_bind},

@@ -50,6 +50,10 @@ void do_release(struct request *rq, const void *args);
 extern const struct json_params do_bind_params;
 extern const struct json_params do_release_params;
 
+/* do_recover.c */
+void do_recover(struct request *rq, const void *args);
+extern const struct json_params do_recover_params;
+
 /* do_job.c: jobs and events */
 void do_list_jobs(struct request *rq, const void *args);
 void do_show_job(struct request *rq, const void *args);

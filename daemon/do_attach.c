@@ -80,7 +80,7 @@ static void change_step(void *arg, const char *stage, unsigned int percent)
 /* --- attach: what is asked for ---------------------------------------------------------------- */
 
 struct attach_args {
-	const char *device, *vm, *path, *as, *cache, *owner, *allow;
+	const char *device, *vm, *path, *as, *cache, *owner, *allow, *on_error;
 	uint64_t queues;
 	bool readonly, dry_run;
 };
@@ -100,6 +100,7 @@ static const struct json_field attach_fields[] = {
 	FIELD(cache, STRING),
 	FIELD(owner, STRING),
 	FIELD(allow, STRING),
+	FIELD(on_error, STRING),
 	FIELD(dry_run, BOOL),
 };
 const struct json_params do_attach_params = {
@@ -125,6 +126,20 @@ static int choose_cache(const char *wanted, struct attachment_spec *spec, struct
 	}
 	err_set(e, ERR_USAGE, "CACHE", "%.64s is no way of caching", wanted);
 	return err_fix(e, "none or writeback");
+}
+
+static int choose_on_error(const char *wanted, struct attachment_spec *spec, struct err *e)
+{
+	if (!wanted)
+		return 0;
+	for (unsigned int i = 0; i < ON_ERRORS; i++) {
+		if (strcmp(wanted, attachment_on_error_names[i]) != 0)
+			continue;
+		spec->on_error = (enum attachment_on_error)i;
+		return 0;
+	}
+	err_set(e, ERR_USAGE, "ON-ERROR", "%.64s is nothing that can be done on errors", wanted);
+	return err_fix(e, "report or hold");
 }
 
 static int choose_owner(const char *wanted, struct attachment_spec *spec, struct err *e)
@@ -264,7 +279,8 @@ static int attach_read_args(
 	str_copy(spec->vm, sizeof(spec->vm), a->vm);
 	if (check_keeper(d, e) < 0)
 		return -1;
-	if (choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, spec, e) < 0)
+	if (choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, spec, e) < 0 ||
+		choose_on_error(a->on_error, spec, e) < 0)
 		return -1;
 	return choose_allow(a->allow, &w->allow, e);
 }
@@ -302,13 +318,15 @@ static int check_same(const struct attachment *there, const struct attachment_sp
 
 	if (has->readonly == wanted->readonly && (!a->queues || has->queues == wanted->queues) &&
 		(!a->cache || has->cache == wanted->cache) &&
+		(!a->on_error || has->on_error == wanted->on_error) &&
 		(!a->owner || strcmp(has->owner, wanted->owner) == 0))
 		return 0;
 	err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is attached to %s already, but otherwise",
 		has->device, has->vm);
-	err_evidence(e, "%s: %s, %u queues, cache %s, owner %s", has->id,
+	err_evidence(e, "%s: %s, %u queues, cache %s, on error %s, owner %s", has->id,
 		has->readonly ? "read-only" : "read-write", has->queues,
-		attachment_cache_names[has->cache], has->owner);
+		attachment_cache_names[has->cache], attachment_on_error_names[has->on_error],
+		has->owner);
 	return err_fix(e, "detach %s first", has->id);
 }
 

@@ -215,8 +215,7 @@ static int choose_options(const struct attach_wish *w, struct err *e)
 
 int passthrough_choose(const struct device *device, struct attach_wish *w, struct err *e)
 {
-	str_copy(w->spec.passthrough.fingerprint, sizeof(w->spec.passthrough.fingerprint),
-		device->fingerprint);
+	str_copy(w->spec.fingerprint, sizeof(w->spec.fingerprint), device->fingerprint);
 	registry_next_id(w->d->registry, w->spec.id); /* in whose name the drivers are taken */
 	if (choose_options(w, e) < 0 || choose_functions(w, e) < 0 || choose_reset(w, e) < 0)
 		return -1;

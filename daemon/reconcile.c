@@ -32,6 +32,7 @@
 #include "daemon/loop.h"
 #include "daemon/passthrough.h"
 #include "daemon/quiesce.h"
+#include "daemon/recover.h"
 #include "daemon/registry.h"
 #include "daemon/supervisor.h"
 #include "daemon/vf.h"
@@ -235,6 +236,16 @@ static void check_disk(struct daemon *d, struct attachment *a)
 		log_error("%s: %s", a->spec.id, e.msg);
 }
 
+/* Which of two disks these have is not known, and does not matter: they get theirs anew. */
+static void note_disk_changes(void *arg, const struct journal_op *op)
+{
+	struct daemon *d = arg;
+	struct attachment *a = registry_by_id(d->registry, op->subject);
+
+	if (a && strcmp(op->verb, recover_verb) == 0)
+		a->disk_changes = true;
+}
+
 static void fetch_descriptors(struct daemon *d)
 {
 	list_for_each (node, registry_list(d->registry)) {
@@ -244,7 +255,7 @@ static void fetch_descriptors(struct daemon *d)
 			continue;
 		a->page_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_PAGE, NULL);
 		a->backing_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_BACKING, NULL);
-		if (a->kept == KEPT_ATTACHED)
+		if (a->kept == KEPT_ATTACHED && !a->disk_changes)
 			check_disk(d, a);
 	}
 }
@@ -369,6 +380,15 @@ static void resume_one(struct reconcile *r, const struct journal_op *op)
 
 	log_info("%s %s was left half done: is %s", op->verb, op->subject,
 		op->direction == JOURNAL_COMMITTED ? "finished" : "undone");
+	if (a && strcmp(op->verb, recover_verb) == 0) {
+		const struct recover_caller recover = {.done = op_ended, .arg = r};
+
+		if (recover_go_on(r->d, a, op, &recover, &e) < 0)
+			log_error("%s %s: %s", op->verb, op->subject, e.msg);
+		else
+			r->open++;
+		return;
+	}
 	if (quiesce_is_verb(op->verb)) {
 		resume_gate(r, op);
 		return;
@@ -427,6 +447,8 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 	r->listing = false;
 	if (d->supervisor) {
 		rebuild_all(d);
+		if (journal_each(d->store, note_disk_changes, d, e) < 0)
+			return -1;
 		fetch_descriptors(d);
 		attach_sweep_sockets(d);
 		if (resume_all(r, e) < 0)

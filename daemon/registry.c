@@ -5,6 +5,7 @@
  *	preparing	being attached; when that does not work out it just goes
  *	ready		its worker serves, and waits for the VMM
  *	active		a VMM is connected
+ *	held		its disk failed; requests are parked, and the guest waits (daemon/recover.c)
  *	quiesced	no request is taken from the guest, and none is in flight (daemon/quiesce.c)
  *	recovering	its worker died, and the next one does not serve yet
  *	failed		it cannot serve, and a person has to look (reason); it may get better
@@ -29,6 +30,7 @@ const char *const attachment_state_names[] = {
 	[ATTACHMENT_READY] = "ready",
 	[ATTACHMENT_ACTIVE] = "active",
 	[ATTACHMENT_QUIESCED] = "quiesced",
+	[ATTACHMENT_HELD] = "held",
 	[ATTACHMENT_RECOVERING] = "recovering",
 	[ATTACHMENT_FAILED] = "failed",
 	[ATTACHMENT_DETACHING] = "detaching",
@@ -47,20 +49,25 @@ const char *const attachment_cache_names[] = {
 };
 static_assert(ARRAY_SIZE(attachment_cache_names) == ATTACHMENT_CACHES, "a name for each");
 
+const char *const attachment_on_error_names[] = {
+	[ON_ERROR_REPORT] = "report",
+	[ON_ERROR_HOLD] = "hold",
+};
+static_assert(ARRAY_SIZE(attachment_on_error_names) == ON_ERRORS, "a name for each");
+
 #define TO(state) (1u << ATTACHMENT_##state)
+
+/* What a worker that serves may say of itself. */
+#define SERVING (TO(READY) | TO(ACTIVE) | TO(QUIESCED) | TO(HELD) | TO(FAILED))
 
 static const unsigned int edges[] = {
 	[ATTACHMENT_PREPARING] = TO(READY) | TO(ACTIVE) | TO(RECOVERING),
-	[ATTACHMENT_READY] =
-		TO(ACTIVE) | TO(QUIESCED) | TO(RECOVERING) | TO(FAILED) | TO(DETACHING),
-	[ATTACHMENT_ACTIVE] =
-		TO(READY) | TO(QUIESCED) | TO(RECOVERING) | TO(FAILED) | TO(DETACHING),
-	[ATTACHMENT_QUIESCED] =
-		TO(READY) | TO(ACTIVE) | TO(RECOVERING) | TO(FAILED) | TO(DETACHING),
-	[ATTACHMENT_RECOVERING] =
-		TO(READY) | TO(ACTIVE) | TO(QUIESCED) | TO(FAILED) | TO(DETACHING),
-	[ATTACHMENT_FAILED] =
-		TO(READY) | TO(ACTIVE) | TO(QUIESCED) | TO(RECOVERING) | TO(DETACHING),
+	[ATTACHMENT_READY] = (SERVING & ~TO(READY)) | TO(RECOVERING) | TO(DETACHING),
+	[ATTACHMENT_ACTIVE] = (SERVING & ~TO(ACTIVE)) | TO(RECOVERING) | TO(DETACHING),
+	[ATTACHMENT_QUIESCED] = (SERVING & ~TO(QUIESCED)) | TO(RECOVERING) | TO(DETACHING),
+	[ATTACHMENT_HELD] = (SERVING & ~TO(HELD)) | TO(RECOVERING) | TO(DETACHING),
+	[ATTACHMENT_RECOVERING] = SERVING | TO(DETACHING),
+	[ATTACHMENT_FAILED] = (SERVING & ~TO(FAILED)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_DETACHING] = 0,
 };
 static_assert(ARRAY_SIZE(edges) == ATTACHMENT_STATES, "edges of each state");
@@ -263,6 +270,8 @@ void registry_set_state(
 	assert(a->state == state || attachment_edge(a->state, state));
 	if (state == ATTACHMENT_FAILED)
 		log_error("%s (%s/%s): failed: %s", a->spec.id, a->spec.vm, a->spec.name, reason);
+	else if (state == ATTACHMENT_HELD)
+		log_warning("%s (%s/%s): held: %s", a->spec.id, a->spec.vm, a->spec.name, reason);
 	else
 		log_info("%s (%s/%s): %s", a->spec.id, a->spec.vm, a->spec.name,
 			attachment_state_names[state]);
@@ -276,6 +285,8 @@ static enum attachment_state state_of(const struct attachment *a, const struct s
 {
 	if (s->failed)
 		return ATTACHMENT_FAILED;
+	if (s->hold)
+		return ATTACHMENT_HELD;
 	if (a->quiesced)
 		return ATTACHMENT_QUIESCED;
 	return s->connected ? ATTACHMENT_ACTIVE : ATTACHMENT_READY;
@@ -295,5 +306,6 @@ void registry_look(struct registry *r, struct attachment *a)
 		return;
 	}
 	a->connected = status.connected;
-	registry_set_state(r, a, state_of(a, &status), status.failed ? status.reason : NULL);
+	registry_set_state(
+		r, a, state_of(a, &status), status.failed || status.hold ? status.reason : NULL);
 }

@@ -26,6 +26,7 @@ enum attachment_state {
 	ATTACHMENT_READY,
 	ATTACHMENT_ACTIVE,
 	ATTACHMENT_QUIESCED,
+	ATTACHMENT_HELD,
 	ATTACHMENT_RECOVERING,
 	ATTACHMENT_FAILED,
 	ATTACHMENT_DETACHING,
@@ -49,8 +50,7 @@ struct attachment_passthrough {
 	/* Functions of its group that go with it; the first `companion_count` of them. */
 	char companions[ATTACHMENT_MAX_COMPANIONS][PCI_ADDR_MAX];
 	unsigned int companion_count;
-	char fingerprint[33]; /* of the device: another may sit there after a reboot */
-	char group_type[24];  /* that its group gets back, "identity"; "": the one it has */
+	char group_type[24]; /* that its group gets back, "identity"; "": the one it has */
 	/* Given though it cannot be reset: while the host has this boot id nobody else gets it. */
 	char no_reset_boot[40];
 };
@@ -59,7 +59,15 @@ enum attachment_cache { ATTACHMENT_CACHE_NONE, ATTACHMENT_CACHE_WRITEBACK, ATTAC
 
 extern const char *const attachment_cache_names[ATTACHMENT_CACHES];
 
-/* What an attachment is: fixed when it is made. Kept in the store, and with its worker. */
+/* What becomes of a request that the host cannot do. The numbers are in the store. */
+enum attachment_on_error { ON_ERROR_REPORT, ON_ERROR_HOLD, ON_ERRORS };
+
+extern const char *const attachment_on_error_names[ON_ERRORS];
+
+/*
+ * What an attachment is: fixed when it is made, but for its device, which recover may change. Kept
+ * in the store, and with its worker.
+ */
 struct attachment_spec {
 	char id[KEEPER_ID_SIZE]; /* "a1": never used again */
 	char vm[REGISTRY_NAME_MAX];
@@ -70,6 +78,9 @@ struct attachment_spec {
 	enum attachment_path path;
 	struct attachment_passthrough passthrough;
 	enum attachment_cache cache;
+	enum attachment_on_error on_error;
+	char fingerprint
+		[33]; /* of the device: another may be there after a reboot; "": not known */
 	unsigned int queues;
 	bool readonly;
 };
@@ -87,13 +98,14 @@ struct attachment {
 	struct attachment_spec spec;
 	enum attachment_kept kept;
 	enum attachment_state state;
-	char reason[160];          /* of ATTACHMENT_FAILED */
+	char reason[160];          /* of ATTACHMENT_FAILED and ATTACHMENT_HELD */
 	struct keeper_item worker; /* what the keeper last said */
 	char failure[160];         /* why its worker could not start; or "" */
 	int page_fd;               /* the session page, or -1 */
 	int backing_fd;            /* the vault's description of the disk, or -1: never for I/O */
 	struct attachment_disk disk;
 	uint64_t disk_bytes;
+	bool disk_changes;  /* recover is at it: which disk is in the vault is not known yet */
 	bool vault_is_void; /* what it holds cannot be trusted: to be made anew */
 	bool busy;          /* an operation is at it */
 	/* passthrough */
@@ -162,6 +174,8 @@ int registry_keep_as(
 	struct registry *r, struct attachment *a, enum attachment_kept kept, struct err *e);
 int registry_keep_quiesced(
 	struct registry *r, const struct attachment *a, bool quiesced, struct err *e);
+/* The device is another one now: spec.device, .node and .fingerprint. */
+int registry_keep_device(struct registry *r, const struct attachment_spec *spec, struct err *e);
 int registry_unkeep(struct registry *r, const struct attachment *a, struct err *e);
 
 /* --- registry_json.c: how it is shown --------------------------------------------------------- */

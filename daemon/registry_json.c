@@ -81,8 +81,11 @@ void attachment_put(
 	put_session(a, o);
 	if (a->state == ATTACHMENT_FAILED)
 		json_out_fmt(o, "pending_action", "look into it: %s", a->reason);
+	else if (a->state == ATTACHMENT_HELD)
+		json_out_fmt(o, "pending_action", "recover it: %s", a->reason);
 	else
 		json_out_null(o, "pending_action");
+	json_out_str(o, "on_error", attachment_on_error_names[a->spec.on_error]);
 	json_out_array(o, "vmm_args");
 	attachment_words(r, a, NULL, put_word, o);
 	json_out_end(o);
@@ -177,6 +180,9 @@ static char *description_text(const struct attachment *a, size_t *len)
 	json_out_str(&o, "node", spec->node);
 	json_out_str(&o, "owner", spec->owner);
 	json_out_str(&o, "cache", attachment_cache_names[spec->cache]);
+	json_out_str(&o, "on_error", attachment_on_error_names[spec->on_error]);
+	if (spec->fingerprint[0])
+		json_out_str(&o, "fingerprint", spec->fingerprint);
 	json_out_u64(&o, "queues", spec->queues);
 	json_out_bool(&o, "readonly", spec->readonly);
 	json_out_hex(&o, "disk_fs", a->disk.fs);
@@ -219,6 +225,7 @@ void attachment_drop_description(const struct registry *r, const char *id)
 struct description {
 	const char *schema, *id, *vm, *name, *device, *node, *owner, *cache;
 	const char *disk_fs, *disk_inode, *disk_number;
+	const char *on_error, *fingerprint; /* NULL in one of an earlier iovd */
 	uint64_t queues;
 	bool readonly;
 };
@@ -243,6 +250,8 @@ static const struct json_field description_fields[] = {
 	FIELD(disk_fs, STRING),
 	FIELD(disk_inode, STRING),
 	FIELD(disk_number, STRING),
+	{"on_error", JSON_FIELD_STRING, .offset = offsetof(struct description, on_error)},
+	{"fingerprint", JSON_FIELD_STRING, .offset = offsetof(struct description, fingerprint)},
 };
 
 static const struct json_params description_params = {
@@ -257,8 +266,13 @@ static int description_take_spec(const struct description *d, struct attachment_
 	while (spec->cache < ATTACHMENT_CACHES &&
 		strcmp(d->cache, attachment_cache_names[spec->cache]) != 0)
 		spec->cache++;
-	if (strcmp(d->schema, DESCRIPTION_SCHEMA) != 0 || spec->cache == ATTACHMENT_CACHES ||
-		d->queues == 0 || d->queues > VU_MAX_QUEUES)
+	while (d->on_error && spec->on_error < ON_ERRORS &&
+		strcmp(d->on_error, attachment_on_error_names[spec->on_error]) != 0)
+		spec->on_error++;
+	str_copy(
+		spec->fingerprint, sizeof(spec->fingerprint), d->fingerprint ? d->fingerprint : "");
+	if (spec->on_error == ON_ERRORS || strcmp(d->schema, DESCRIPTION_SCHEMA) != 0 ||
+		spec->cache == ATTACHMENT_CACHES || d->queues == 0 || d->queues > VU_MAX_QUEUES)
 		return -1;
 	return str_copy(spec->id, sizeof(spec->id), d->id) && keeper_id_is_valid(spec->id) &&
 			       str_copy(spec->vm, sizeof(spec->vm), d->vm) &&

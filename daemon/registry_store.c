@@ -41,6 +41,7 @@ static const char *const migrations[] = {
 	"CREATE TABLE companion ("
 	"	device TEXT PRIMARY KEY,"
 	"	number INTEGER NOT NULL);",
+	"ALTER TABLE attachment ADD COLUMN on_error INTEGER NOT NULL DEFAULT 0;",
 };
 
 const struct store_schema registry_schema = {
@@ -58,8 +59,7 @@ static bool row_text(const struct store_row *row, int column, char *out, size_t 
 
 static bool row_to_passthrough(const struct store_row *row, struct attachment_passthrough *p)
 {
-	return row_text(row, 12, p->fingerprint, sizeof(p->fingerprint)) &&
-	       row_text(row, 13, p->group_type, sizeof(p->group_type)) &&
+	return row_text(row, 13, p->group_type, sizeof(p->group_type)) &&
 	       row_text(row, 14, p->no_reset_boot, sizeof(p->no_reset_boot));
 }
 
@@ -67,13 +67,16 @@ static int row_to_spec(const struct store_row *row, struct attachment_spec *spec
 {
 	int64_t number = store_row_int(row, 0), cache = store_row_int(row, 6);
 	int64_t queues = store_row_int(row, 7), path = store_row_int(row, 10);
+	int64_t on_error = store_row_int(row, 15);
 
 	if (number < 1 || number > INT32_MAX || cache < 0 || cache >= ATTACHMENT_CACHES ||
-		queues < 1 || queues > VU_MAX_QUEUES || path < 0 || path >= ATTACHMENT_PATHS)
+		queues < 1 || queues > VU_MAX_QUEUES || path < 0 || path >= ATTACHMENT_PATHS ||
+		on_error < 0 || on_error >= ON_ERRORS)
 		return -1;
 	snprintf(spec->id, sizeof(spec->id), "a%d", (int)number);
 	spec->path = (enum attachment_path)path;
 	spec->cache = (enum attachment_cache)cache;
+	spec->on_error = (enum attachment_on_error)on_error;
 	spec->queues = (unsigned int)queues;
 	spec->readonly = store_row_int(row, 8) != 0;
 	return row_to_passthrough(row, &spec->passthrough) &&
@@ -82,6 +85,7 @@ static int row_to_spec(const struct store_row *row, struct attachment_spec *spec
 			       row_text(row, 3, spec->device, sizeof(spec->device)) &&
 			       row_text(row, 4, spec->node, sizeof(spec->node)) &&
 			       row_text(row, 5, spec->owner, sizeof(spec->owner)) &&
+			       row_text(row, 12, spec->fingerprint, sizeof(spec->fingerprint)) &&
 			       name_is_valid(spec->vm) && name_is_valid(spec->name)
 		       ? 0
 		       : -1;
@@ -147,7 +151,7 @@ int registry_load(struct registry *r, struct err *e)
 {
 	static const char rows[] =
 		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept, path,"
-		" quiesced, fingerprint, group_type, no_reset_boot"
+		" quiesced, fingerprint, group_type, no_reset_boot, on_error"
 		" FROM attachment ORDER BY number";
 	static const char companions[] = "SELECT device, number FROM companion ORDER BY rowid";
 	static const char next[] = "SELECT next_number FROM counter";
@@ -181,8 +185,8 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 {
 	static const char row[] =
 		"INSERT INTO attachment (number, vm, name, device, node, owner, cache, queues,"
-		" readonly, kept, path, fingerprint, group_type, no_reset_boot)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		" readonly, kept, path, fingerprint, group_type, no_reset_boot, on_error)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	static const char next[] = "UPDATE counter SET next_number = max(next_number, ?)";
 	const struct attachment_spec *s = &a->spec;
 
@@ -190,10 +194,9 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 		    STORE_BIND(STORE_INT(spec_number(s)), STORE_TEXT(s->vm), STORE_TEXT(s->name),
 			    STORE_TEXT(s->device), STORE_TEXT(s->node), STORE_TEXT(s->owner),
 			    STORE_INT(s->cache), STORE_INT(s->queues), STORE_INT(s->readonly),
-			    STORE_INT(a->kept), STORE_INT(s->path),
-			    STORE_TEXT(s->passthrough.fingerprint),
+			    STORE_INT(a->kept), STORE_INT(s->path), STORE_TEXT(s->fingerprint),
 			    STORE_TEXT(s->passthrough.group_type),
-			    STORE_TEXT(s->passthrough.no_reset_boot)),
+			    STORE_TEXT(s->passthrough.no_reset_boot), STORE_INT(s->on_error)),
 		    NULL, NULL, e) < 0)
 		return -1;
 	if (keep_companions(r, s, e) < 0)
@@ -227,6 +230,17 @@ int registry_keep_quiesced(
 
 	return store_run(r->store, sql,
 		STORE_BIND(STORE_INT(quiesced), STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
+}
+
+int registry_keep_device(struct registry *r, const struct attachment_spec *spec, struct err *e)
+{
+	static const char sql[] =
+		"UPDATE attachment SET device = ?, node = ?, fingerprint = ? WHERE number = ?";
+
+	return store_run(r->store, sql,
+		STORE_BIND(STORE_TEXT(spec->device), STORE_TEXT(spec->node),
+			STORE_TEXT(spec->fingerprint), STORE_INT(spec_number(spec))),
+		NULL, NULL, e);
 }
 
 static int unkeep_rows(struct registry *r, int64_t number, struct err *e)

@@ -70,8 +70,8 @@ int supervisor_spawn(struct supervisor *s, struct attachment *a, struct err *e)
 	const struct attachment_spec *spec = &a->spec;
 	unsigned int flags = spec->readonly ? KEEPER_SPAWN_READONLY : 0;
 	char queues[32], cache[32], serial[48], user[80];
-	const char *words[] = {
-		"blk", queues, cache, serial, user, spec->readonly ? "--read-only" : NULL, NULL};
+	const char *words[] = {"blk", queues, cache, serial, user, NULL, NULL, NULL};
+	unsigned int count = 5;
 
 	if (spec->cache == ATTACHMENT_CACHE_NONE)
 		flags |= KEEPER_SPAWN_DIRECT;
@@ -79,8 +79,18 @@ int supervisor_spawn(struct supervisor *s, struct attachment *a, struct err *e)
 	snprintf(cache, sizeof(cache), "--cache=%s", attachment_cache_names[spec->cache]);
 	snprintf(serial, sizeof(serial), "--serial=%.20s", spec->name); /* all that virtio has */
 	snprintf(user, sizeof(user), "--user=%s", s->user);
+	if (spec->readonly)
+		words[count++] = "--read-only";
+	if (spec->on_error == ON_ERROR_HOLD)
+		words[count++] = "--hold";
 	a->try_again_ms = 0;
 	return keeper_link_spawn(s->link, spec->id, flags, RING_ENTRIES, words, e);
+}
+
+int supervisor_release(
+	struct supervisor *s, const struct attachment *a, uint32_t hold, struct err *e)
+{
+	return keeper_link_tell(s->link, a->spec.id, WORKER_TELL_RELEASE, hold, e);
 }
 
 /* --- when to start ---------------------------------------------------------------------------- */

@@ -44,6 +44,10 @@ int supervisor_spawn(struct supervisor *s, struct attachment *a, struct err *e);
 int supervisor_kill(struct supervisor *s, const struct attachment *a, int sig, struct err *e);
 int supervisor_forget(struct supervisor *s, const struct attachment *a, struct err *e);
 
+/* Tells the worker that this hold is over. */
+int supervisor_release(
+	struct supervisor *s, const struct attachment *a, uint32_t hold, struct err *e);
+
 /*
  * What the gate of its worker is to be, SESSION_GATE_...: told again until it has heard, its
  * successors too. a->on_gate() is told of news.

@@ -38,24 +38,33 @@ bool vu_is_held(const struct vu_session *s)
 	return s->page->hold.number != s->page->hold.released;
 }
 
+/* All that goes to the host has a note but what found no place for one. */
+static void say_reason(struct vu_session *s, unsigned int note, int error)
+{
+	struct page_hold *hold = &s->page->hold;
+	const struct page_request *r;
+
+	if (!note) {
+		snprintf(hold->reason, sizeof(hold->reason), "%s", strerror(error));
+		return;
+	}
+	r = &s->page->requests[note - 1];
+	snprintf(hold->reason, sizeof(hold->reason), "%s at sector %llu: %s",
+		session_request_names[r->what], (unsigned long long)r->sector, strerror(error));
+}
+
 void vu_park(struct backend_host *host, unsigned int ring, struct virtq_chain *chain, int error)
 {
 	struct vu_session *s = container_of(host, struct vu_session, host);
-	struct page_request *r = chain->note ? &s->page->requests[chain->note - 1] : NULL;
 	struct page_hold *hold = &s->page->hold;
 
 	s->rings[ring].parked++;
 	s->parked++;
-	if (r)
-		page_commit(r->state, SESSION_REQUEST_PARKED);
+	if (chain->note)
+		page_commit(s->page->requests[chain->note - 1].state, SESSION_REQUEST_PARKED);
 	if (vu_is_held(s))
 		return;
-	if (r)
-		snprintf(hold->reason, sizeof(hold->reason), "%s at sector %llu: %s",
-			session_request_names[r->what], (unsigned long long)r->sector,
-			strerror(error));
-	else
-		snprintf(hold->reason, sizeof(hold->reason), "%s", strerror(error));
+	say_reason(s, chain->note, error);
 	page_commit(hold->number, hold->released + 1);
 	vu_point("held");
 	vu_report(s, "requests are held: %s", hold->reason);

@@ -32,6 +32,17 @@ static const struct {
 	{ATTACHMENT_QUIESCED, ATTACHMENT_RECOVERING, "its worker died"},
 	{ATTACHMENT_QUIESCED, ATTACHMENT_FAILED, "the worker says so"},
 	{ATTACHMENT_QUIESCED, ATTACHMENT_DETACHING, "asked for"},
+	{ATTACHMENT_READY, ATTACHMENT_HELD, "its disk fails"},
+	{ATTACHMENT_ACTIVE, ATTACHMENT_HELD, "its disk fails"},
+	{ATTACHMENT_QUIESCED, ATTACHMENT_HELD, "its disk fails as soon as it is resumed"},
+	{ATTACHMENT_RECOVERING, ATTACHMENT_HELD, "a new worker serves, and holds"},
+	{ATTACHMENT_FAILED, ATTACHMENT_HELD, "it serves after all, and holds"},
+	{ATTACHMENT_HELD, ATTACHMENT_READY, "recovered, and the VMM went"},
+	{ATTACHMENT_HELD, ATTACHMENT_ACTIVE, "recovered"},
+	{ATTACHMENT_HELD, ATTACHMENT_QUIESCED, "recovered, and was quiesced"},
+	{ATTACHMENT_HELD, ATTACHMENT_RECOVERING, "its worker died"},
+	{ATTACHMENT_HELD, ATTACHMENT_FAILED, "the worker says so"},
+	{ATTACHMENT_HELD, ATTACHMENT_DETACHING, "asked for"},
 	{ATTACHMENT_READY, ATTACHMENT_RECOVERING, "its worker died"},
 	{ATTACHMENT_ACTIVE, ATTACHMENT_RECOVERING, "its worker died"},
 	{ATTACHMENT_FAILED, ATTACHMENT_RECOVERING, "tried again"},
@@ -119,9 +130,10 @@ static struct attachment_spec function(const char *vm, const char *name)
 	memset(s.device, 0, sizeof(s.device)); /* all of it is compared */
 	memset(s.node, 0, sizeof(s.node));
 	str_copy(s.device, sizeof(s.device), "0000:0a:01.0");
+	s.on_error = ON_ERROR_HOLD;
+	str_copy(s.fingerprint, sizeof(s.fingerprint), "f1");
 	s.passthrough = (struct attachment_passthrough){.companions = {"0000:0a:02.0"},
 		.companion_count = 1,
-		.fingerprint = "f1",
 		.group_type = "identity",
 		.no_reset_boot = "b1"};
 	a = registry_add(registry, &s, &e);

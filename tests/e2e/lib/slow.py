@@ -1,33 +1,48 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Disks that are slow, or fail, on command."""
-from .proc import Process, need, until
+from .proc import Process, need, run, until
 from .qmp import Qmp
 
 
 class SlowDisk(Process):
     """The image through FUSE, with as many requests a second as it is told."""
 
-    def __init__(self, image, scratch):
+    def __init__(self, image, scratch, name="slow"):
         need("qemu-storage-daemon", "qemu-system-x86")
-        self.path, qmp = scratch / "slow.img", scratch / "slow.qmp"
+        self.path, qmp = scratch / f"{name}.img", scratch / f"{name}.qmp"
         self.path.touch()
         super().__init__(
             [
                 "qemu-storage-daemon",
                 "--object", "throttle-group,id=limit",
                 "--blockdev", f"file,node-name=file,filename={image}",
+                "--blockdev", "blkdebug,node-name=bad,image=file,"
+                "inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5,"
+                "inject-error.1.event=none,inject-error.1.iotype=write,inject-error.1.errno=5",
                 "--blockdev", "throttle,node-name=slow,file=file,throttle-group=limit",
                 "--export", f"fuse,id=x,node-name=slow,mountpoint={self.path},writable=on,"
                 "allow-other=on",
                 "--chardev", f"socket,id=q,path={qmp},server=on,wait=off",
                 "--monitor", "chardev=q",
             ],
-            scratch / "slow.log",
+            scratch / f"{name}.log",
         )  # fmt: skip
         until(lambda: self.path.stat().st_size == image.stat().st_size, 20, "the FUSE export")
         self.qmp = Qmp(qmp)
+
+    def vanish(self):
+        """Its server dies, and nothing is mounted any more."""
+        self.kill()
+        self.wait()
+        run(["umount", "-l", self.path])
 
     def requests_per_second(self, number):
         """0 is no limit."""
         limits = {"iops-total": number, "iops-total-max": number}
         self.qmp.command("qom-set", path="/objects/limit", property="limits", value=limits)
+
+    def fails(self, fails):
+        """From now on every read and write fails with EIO, or none does."""
+        node = "bad" if fails else "file"
+        options = {"driver": "throttle", "node-name": "slow", "throttle-group": "limit", "file": node}
+        self.qmp.command("blockdev-reopen", options=[options])

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation
+ *
+ *	keep the device		  commits: the attachment's device is this one from now on
+ *	open the device		  (is open already, but after a crash)
+ *	put it in place		  end the worker; the device into the vault; the next worker
+ *	fence the old one	  nothing is on its way to it any more
+ *	replay			  tell the worker that the hold is over
+ *
+ * The fence has two proofs (safety: "a dead worker is no fence"). The next worker serves, which it
+ * does not before the dead one's ring has a completion for every submission; then the keeper closes
+ * that ring, and with it the old disk. And no lock of a worker's generation is left on the old disk
+ * (backing_has_requests()): that is looked at here, where the old disk is another file, before the
+ * word is given to replay. Until that word the new worker submits nothing: it comes up held
+ * (vu_hold.c). So at no time can a request of the old path land after one on the new.
+ *
+ * A crash of the daemon
+ *
+ *	before the commit	nothing was done: it is held as before
+ *	after it		the next daemon goes on: opens the device anew, puts it in place (again;
+ *				the worker that it finds is held, whichever disk it has), ...
+ *	after the word		the worker does not hear it twice: it names the hold
+ *
+ * From the start on until the new worker serves, deaths of workers are this operation's; then they
+ * are the supervisor's again, and a successor that has not heard the word is told anew.
+ */
+#include "daemon/recover.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+#include "daemon/supervisor.h"
+#include "lib/backends/session_facts.h"
+#include "lib/cleanup.h"
+#include "lib/log.h"
+
+#define END_MS    10000 /* for a killed worker to be dead */
+#define READY_MS  60000 /* for its successor to serve: it waits for the old ring */
+#define FENCE_MS  60000
+#define HEAR_MS   200 /* to tell it again */
+#define ASK_MS    20  /* to ask again whether the last request is over: there is no event */
+#define REPLAY_MS 10000
+
+const char recover_verb[] = "recover";
+
+struct recover {
+	struct daemon *d;
+	struct attachment *a;
+	struct recover_caller caller;
+	struct recover_wish wish;
+	int old_fd; /* the disk before: for its locks; -1: not known, or the same file */
+	struct stages *waits;
+	struct watch *timer;
+	void (*news)(struct recover *r); /* of the stage that waits */
+	uint64_t deadline_ms;
+	uint32_t hold;
+};
+
+/* --- what may take over ----------------------------------------------------------------------- */
+
+static uint32_t hold_of(const struct attachment *a)
+{
+	struct session_status status;
+
+	if (a->page_fd < 0 || session_page_status(a->page_fd, &status, NULL) < 0)
+		return 0;
+	return status.hold;
+}
+
+bool recover_is_due(const struct attachment *a)
+{
+	return hold_of(a) != 0 || (a->state == ATTACHMENT_FAILED && a->worker.generation > 0);
+}
+
+/* The code is in the list. */
+static bool is_allowed(const char *allow, const char *code)
+{
+	size_t len = strlen(code);
+
+	for (const char *at = allow; at; at = strchr(at, ',')) {
+		at += *at == ',';
+		if (strncmp(at, code, len) == 0 && (at[len] == ',' || !at[len]))
+			return true;
+	}
+	return false;
+}
+
+static int refuse(const char *allow, const char *code, struct err *e)
+{
+	if (is_allowed(allow, code))
+		return 0;
+	return err_fix(e, "if you know that it is so all the same: --allow %s", code);
+}
+
+static bool is_same_file(const struct attachment *a, const struct backing_facts *facts)
+{
+	return facts->number ? facts->number == a->disk.number
+			     : facts->fs == a->disk.fs && facts->inode == a->disk.inode;
+}
+
+/* What the guest knows: the first field of a disk's configuration. */
+static int check_size(const struct attachment *a, const struct backing_facts *facts, struct err *e)
+{
+	struct session_facts known;
+	uint64_t sectors;
+
+	if (a->page_fd < 0 || session_facts_read(a->page_fd, &known, NULL) < 0)
+		return 0; /* no guest was told anything */
+	memcpy(&sectors, known.config, sizeof(sectors));
+	if (!sectors || facts->size_bytes / 512 == sectors)
+		return 0;
+	err_set(e, ERR_REFUSED, "DEV-SIZE", "the device has another size than the guest knows");
+	return err_evidence(e, "%llu sectors, and the guest knows %llu",
+		(unsigned long long)(facts->size_bytes / 512), (unsigned long long)sectors);
+}
+
+/* The volume is the same: by what the device says of itself, or because it is the same file. */
+static int check_volume(const struct attachment *a, const struct device *device,
+	const struct recover_wish *wish, const char *allow, struct err *e)
+{
+	bool same_name = strcmp(device->id, a->spec.device) == 0;
+
+	if (device->class == DEVICE_FILE && (same_name || is_same_file(a, &wish->facts)))
+		return 0;
+	if (device->class == DEVICE_BLOCK && a->spec.fingerprint[0] &&
+		strcmp(device->fingerprint, a->spec.fingerprint) == 0)
+		return 0;
+	err_set(e, ERR_REFUSED, "STALE-SPARE", "nothing shows that %s has the data of %s",
+		device->id, a->spec.device);
+	err_evidence(e, "fingerprint %s, and %s had %s", device->fingerprint, a->spec.device,
+		a->spec.fingerprint[0] ? a->spec.fingerprint : "none");
+	return refuse(allow, "STALE-SPARE", e);
+}
+
+/* Past the page cache nothing is left behind on the old path that the kernel could write later. */
+static int check_late_writes(const struct attachment *a, const struct recover_wish *wish,
+	const char *allow, struct err *e)
+{
+	if (is_same_file(a, &wish->facts) ||
+		(a->spec.cache == ATTACHMENT_CACHE_NONE && wish->facts.is_direct))
+		return 0;
+	err_set(e, ERR_REFUSED, "LATE-WRITE",
+		"the host's page cache may write to %s later what failed there", a->spec.device);
+	err_evidence(e, "cache %s; the new one %s direct I/O",
+		attachment_cache_names[a->spec.cache], wish->facts.is_direct ? "has" : "has no");
+	return refuse(allow, "LATE-WRITE", e);
+}
+
+int recover_check(const struct attachment *a, const struct device *device,
+	const struct recover_wish *wish, const char *allow, struct err *e)
+{
+	if (check_size(a, &wish->facts, e) < 0 || check_volume(a, device, wish, allow, e) < 0)
+		return -1;
+	return check_late_writes(a, wish, allow, e);
+}
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+static void wake(struct recover *r, const struct err *e)
+{
+	struct stages *x = r->waits;
+
+	r->waits = NULL;
+	r->news = NULL;
+	r->d->loop->ops->remove(r->timer);
+	r->timer = NULL;
+	stages_continue(x, e);
+}
+
+static void worker_news(void *arg)
+{
+	struct recover *r = arg;
+
+	if (r->waits && r->news)
+		r->news(r);
+}
+
+/* Deaths of workers are ours, or the supervisor's. */
+static void take_worker(struct recover *r, bool ours)
+{
+	r->a->on_worker = ours ? worker_news : NULL;
+	r->a->on_worker_arg = r;
+}
+
+static int wait_for(struct recover *r, struct stages *x, void (*news)(struct recover *r),
+	watch_fn *timer, uint64_t delay_ms, uint64_t deadline_ms, struct err *e)
+{
+	r->timer = r->d->loop->ops->add_timer(r->d->loop, delay_ms, timer, r, e);
+	if (!r->timer)
+		return -1;
+	r->waits = x;
+	r->news = news;
+	r->deadline_ms = now_ms() + deadline_ms;
+	return STAGE_WAITS;
+}
+
+static void fail(struct recover *r, const char *code, const char *what)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, ERR_FAILED, code, "%s", what);
+	wake(r, &e);
+}
+
+/* --- the device ------------------------------------------------------------------------------- */
+
+static int recover_keep(struct stages *x, void *arg, struct err *e)
+{
+	struct recover *r = arg;
+
+	(void)x;
+	return registry_keep_device(r->d->registry, &r->wish.spec, e);
+}
+
+static void opened(void *arg, const struct backing_facts *facts, int fd, const struct err *e)
+{
+	struct recover *r = arg;
+
+	if (!e) {
+		r->wish.facts = *facts;
+		r->wish.fd = fd;
+	}
+	wake(r, e);
+}
+
+static void opens_late(void *arg, unsigned int events)
+{
+	(void)arg, (void)events; /* the hand has its own deadline */
+}
+
+static int recover_open(struct stages *x, void *arg, struct err *e)
+{
+	struct recover *r = arg;
+
+	r->a->spec = r->wish.spec;
+	if (r->wish.fd >= 0)
+		return STAGE_DONE;
+	if (wait_for(r, x, NULL, opens_late, 2ull * BACKING_OPEN_MS, 0, e) < 0)
+		return -1;
+	if (backing_open(r->d->hands, r->wish.spec.node, r->wish.spec.readonly, opened, r, e) == 0)
+		return STAGE_WAITS;
+	r->d->loop->ops->remove(r->timer);
+	r->timer = NULL;
+	r->waits = NULL;
+	return -1;
+}
+
+/* --- putting it in place ---------------------------------------------------------------------- */
+
+/* Remembers the disk that was there, if it is another one, for its locks. */
+static int swap_disk(struct recover *r, struct err *e)
+{
+	struct attachment *a = r->a;
+	int fd = dup(r->wish.fd);
+
+	if (fd < 0)
+		return err_set(e, ERR_FAILED, "DISK", "no descriptor for the device");
+	if (a->backing_fd >= 0 && !is_same_file(a, &r->wish.facts)) {
+		close_fd(&r->old_fd);
+		r->old_fd = steal_fd(&a->backing_fd);
+	}
+	close_fd(&a->backing_fd);
+	a->backing_fd = fd;
+	a->disk = (struct attachment_disk){.fs = r->wish.facts.fs,
+		.inode = r->wish.facts.inode,
+		.number = r->wish.facts.number};
+	a->disk_bytes = r->wish.facts.size_bytes;
+	return 0;
+}
+
+static void start_news(struct recover *r)
+{
+	const struct attachment *a = r->a;
+
+	if (a->worker.pid > 0 && a->worker.ready) {
+		take_worker(r, false);
+		wake(r, NULL);
+	} else if (a->worker.pid == 0) {
+		fail(r, "WORKER", a->failure[0] ? a->failure : "the worker ended at once");
+	}
+}
+
+static void start_late(void *arg, unsigned int events)
+{
+	(void)events;
+	fail(arg, "WORKER", "the worker does not serve: requests to the old device do not end");
+}
+
+/* The worker is dead: the next one, on the new disk. */
+static int start_next(struct recover *r, struct err *e)
+{
+	struct attachment *a = r->a;
+
+	if (swap_disk(r, e) < 0 || attachment_describe(r->d->registry, a, e) < 0 ||
+		supervisor_fill(r->d->supervisor, a, VAULT_BACKING, a->backing_fd, e) < 0)
+		return -1;
+	a->failed_starts = 0;
+	return supervisor_spawn(r->d->supervisor, a, e);
+}
+
+static void end_news(struct recover *r)
+{
+	struct err e = ERR_INIT;
+
+	if (r->a->worker.pid != 0)
+		return;
+	if (start_next(r, &e) < 0) {
+		wake(r, &e);
+		return;
+	}
+	r->news = start_news;
+	r->d->loop->ops->set_timer(r->timer, READY_MS);
+}
+
+static int recover_place(struct stages *x, void *arg, struct err *e)
+{
+	struct recover *r = arg;
+	struct attachment *a = r->a;
+
+	take_worker(r, true);
+	registry_set_state(r->d->registry, a, ATTACHMENT_RECOVERING, NULL);
+	if (a->worker.pid == 0) {
+		if (start_next(r, e) < 0)
+			return -1;
+		return wait_for(r, x, start_news, start_late, READY_MS, READY_MS, e);
+	}
+	if (supervisor_kill(r->d->supervisor, a, SIGKILL, e) < 0)
+		return -1;
+	return wait_for(r, x, end_news, start_late, END_MS, END_MS, e);
+}
+
+/* --- the fence -------------------------------------------------------------------------------- */
+
+static void fence_ask(void *arg, unsigned int events)
+{
+	struct recover *r = arg;
+
+	(void)events;
+	if (!backing_has_requests(r->old_fd)) {
+		close_fd(&r->old_fd);
+		wake(r, NULL);
+	} else if (now_ms() > r->deadline_ms) {
+		fail(r, "DEV-WEDGED", "requests to the old device do not end");
+	} else {
+		r->d->loop->ops->set_timer(r->timer, ASK_MS);
+	}
+}
+
+static int recover_fence(struct stages *x, void *arg, struct err *e)
+{
+	struct recover *r = arg;
+
+	r->a->disk_changes = false; /* worker and vault have the new one */
+	if (r->old_fd < 0)
+		return STAGE_DONE;
+	return wait_for(r, x, NULL, fence_ask, 0, FENCE_MS, e);
+}
+
+/* --- replay ----------------------------------------------------------------------------------- */
+
+/* Told until it is heard: a worker may die just then, and its successor has to hear it too. */
+static void replay_tell(void *arg, unsigned int events)
+{
+	struct recover *r = arg;
+
+	(void)events;
+	if (hold_of(r->a) != r->hold) {
+		wake(r, NULL);
+	} else if (now_ms() > r->deadline_ms) {
+		fail(r, "WORKER", "the worker does not hear that it may go on");
+	} else {
+		supervisor_release(r->d->supervisor, r->a, r->hold, NULL);
+		r->d->loop->ops->set_timer(r->timer, HEAR_MS);
+	}
+}
+
+static void replay_news(void *arg)
+{
+	struct recover *r = arg;
+
+	if (r->waits && hold_of(r->a) != r->hold)
+		wake(r, NULL);
+}
+
+static int recover_replay(struct stages *x, void *arg, struct err *e)
+{
+	struct recover *r = arg;
+
+	if (!r->hold) /* there was none, or its end was heard before a crash */
+		return STAGE_DONE;
+	r->a->on_gate = replay_news;
+	r->a->on_gate_arg = r;
+	return wait_for(r, x, NULL, replay_tell, 0, REPLAY_MS, e);
+}
+
+static const struct stage stages[] = {
+	{"keep the device", .run = recover_keep, .commits = true},
+	{"open the device", .run = recover_open},
+	{"put it in place", .run = recover_place},
+	{"fence the old one", .run = recover_fence},
+	{"replay", .run = recover_replay},
+};
+static const struct stages_table recover_table = {recover_verb, stages, ARRAY_SIZE(stages)};
+
+/* --- the operation ---------------------------------------------------------------------------- */
+
+static void recover_free(struct recover *r)
+{
+	r->d->loop->ops->remove(r->timer);
+	r->a->on_gate = NULL;
+	take_worker(r, false);
+	r->a->busy = r->a->disk_changes = false;
+	close_fd(&r->old_fd);
+	close_fd(&r->wish.fd);
+	free(r);
+}
+
+static void recover_done(void *arg, const struct err *e)
+{
+	struct recover *r = arg;
+	struct attachment *a = r->a;
+	struct daemon *d = r->d;
+	struct recover_caller caller = r->caller;
+	bool over = !e || e->kind != ERR_PARTLY_DONE;
+
+	r->caller = (struct recover_caller){0}; /* the second end is nobody's */
+	if (over)
+		recover_free(r);
+	supervisor_look(d->supervisor, a);
+	if (caller.done)
+		caller.done(caller.arg, a, e);
+}
+
+static void recover_progress(
+	void *arg, const struct stages_table *table, unsigned int n, bool undoing)
+{
+	struct recover *r = arg;
+
+	(void)undoing; /* nothing is ever undone: the first stage commits */
+	if (r->caller.progress)
+		r->caller.progress(r->caller.arg, table->stages[n].name, 100 * n / table->count);
+}
+
+static struct recover *recover_new(struct daemon *d, struct attachment *a,
+	struct recover_wish *wish, const struct recover_caller *caller, struct err *e)
+{
+	struct recover *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		err_set(e, ERR_FAILED, "MEMORY", "no memory for an operation");
+		return NULL;
+	}
+	*r = (struct recover){.d = d, .a = a, .caller = *caller, .wish = *wish, .old_fd = -1};
+	wish->fd = -1;
+	r->hold = hold_of(a);
+	a->busy = a->disk_changes = true;
+	return r;
+}
+
+static struct stages_owner recover_owner(struct recover *r)
+{
+	return (struct stages_owner){
+		.loop = r->d->loop,
+		.store = registry_store(r->d->registry),
+		.done = recover_done,
+		.progress = recover_progress,
+		.arg = r,
+	};
+}
+
+int recover_start(struct daemon *d, struct attachment *a, struct recover_wish *wish,
+	const struct recover_caller *caller, struct err *e)
+{
+	struct recover *r = recover_new(d, a, wish, caller, e);
+	struct stages_owner owner;
+
+	if (!r)
+		return -1;
+	owner = recover_owner(r);
+	if (stages_start(&recover_table, a->spec.id, &owner, e) == 0)
+		return 0;
+	recover_free(r);
+	return -1;
+}
+
+int recover_go_on(struct daemon *d, struct attachment *a, const struct journal_op *op,
+	const struct recover_caller *caller, struct err *e)
+{
+	struct recover_wish wish = {.spec = a->spec, .fd = -1};
+	struct recover *r = recover_new(d, a, &wish, caller, e);
+	struct journal_op from = *op;
+	struct stages_owner owner;
+
+	if (!r)
+		return -1;
+	/* What was open is not any more: from there on everything once more, which does no harm. */
+	if (op->direction == JOURNAL_COMMITTED && op->stage > 1)
+		from.stage = 1;
+	if (op->direction == JOURNAL_COMMITTED)
+		take_worker(r, true);
+	owner = recover_owner(r);
+	if (stages_resume(&recover_table, &from, &owner, e) == 0)
+		return 0;
+	recover_free(r);
+	return -1;
+}
