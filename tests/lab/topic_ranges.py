@@ -7,7 +7,7 @@ from inside import device, expect, expect_equal
 from owner import Owner, give_back, take
 
 # What QEMU's IOMMUs have: how many ranges at least, and whether they end below 64 bits.
-KNOWN = {"vtd": (2, True), "amdvi": (3, False), "virtio": (1, False), "smmuv3": (2, True)}
+KNOWN = {"vtd": (2, True), "amdvi": (3, False), "virtio": (2, True), "smmuv3": (2, True)}
 
 
 def reserved(bdf):

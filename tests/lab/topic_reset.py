@@ -36,7 +36,7 @@ def write_config(bdf, offset, value):
 
 
 def together(pair):
-    """Two on one bus: not one alone, and both only in one hand."""
+    """Two on one bus: none is reset alone, both are by their bus."""
     first, second = pair
     with Owner() as owner:
         owner.open(first)
@@ -55,7 +55,7 @@ def together(pair):
 
 
 def test(_):
-    single, nvme, pair = device("edu_a"), device("nvme"), devices("pair")
+    single, nvme, pair = device("edu_a"), device("nvme"), devices(inside.UNSPLIT)
     take(single, nvme, *pair)
     with Owner() as owner:
         for bdf in (single, nvme):
