@@ -458,6 +458,17 @@ static int attach_begin(
 }
 
 /* Which device, by which path; under what name. 1: it was there, and is answered. */
+/* While the number of a PF's VFs changes, none of them is given away. */
+static int check_pf(struct daemon *d, const struct device *device, struct err *e)
+{
+	char object[PCI_ADDR_MAX + 8];
+
+	if (device->class != DEVICE_PCI || !device->pci.physfn[0])
+		return 0;
+	snprintf(object, sizeof(object), "device:%s", device->pci.physfn);
+	return jobs_check_free(d->jobs, "attach", object, e);
+}
+
 static int attach_choose(
 	struct request *rq, const struct attach_args *a, struct attach_wish *w, struct err *e)
 {
@@ -480,6 +491,8 @@ static int attach_choose(
 	device = inventory_find(w->d->inventory, class, w->spec.device);
 	if (!device)
 		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", w->spec.device);
+	if (check_pf(w->d, device, e) < 0)
+		return -1;
 	return attach_paths[w->spec.path]->choose(device, w, e);
 }
 
