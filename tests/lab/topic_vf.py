@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio
 # timeout: 300
 """SR-IOV: virtual functions are made, kept from drivers, set, and removed; others' stay."""
 import json
@@ -8,6 +8,7 @@ import inside
 from inside import PCI, Iovd, device, driver_of, expect, expect_equal, netdev, read, vfs, write
 
 from lib import proc
+from vmms import attach
 
 MAC = "52:54:00:aa:bb:01"
 
@@ -77,6 +78,19 @@ def check_in_use(iovd, igb):
     write(PCI / vf / "driver_override", "none")
 
 
+def check_attached(iovd, pf):
+    """One is given away and comes back: its siblings and its PF's number stay as they are."""
+    vf = vfs(pf)[1]
+    name = attach(iovd, vf, "vm1")["id"]
+    expect_equal(driver_of(vf), "vfio-pci", "driver of a VF that is attached")
+    expect_equal({driver_of(other) for other in vfs(pf)}, {None, "vfio-pci"}, "drivers of VFs")
+    answer = iovd.refused("PF-IN-USE", "vf", "create", pf, 0)
+    expect("vm1" in answer.text, f"no evidence: {answer.text}")
+    iovd.ok("detach", name)
+    expect_equal(driver_of(vf), None, "driver of a VF that was taken back")
+    expect_equal(read(PCI / vf / "driver_override"), "none", "its driver_override")
+
+
 def check_foreign(iovd, igb):
     made(iovd, igb, 0)
     write(PCI / igb / "sriov_drivers_autoprobe", 0)
@@ -108,6 +122,8 @@ def test(scratch):
         check_count(iovd, igb, nvme)
         check_settings(iovd, igb, nvme)
         check_in_use(iovd, igb)
+        check_attached(iovd, igb)
+        check_attached(iovd, nvme)
         check_no_sriov(iovd, nvme)
         check_foreign(iovd, igb)
     with Iovd(scratch) as iovd:  # what was made is remembered

@@ -11,11 +11,12 @@ from inside import Failed, expect, expect_equal, lab_program, modprobe, program,
 
 
 class SmallVmm:
-    """tests/lab/small_vmm.c: an edu that writes into its memory without end."""
+    """tests/lab/small_vmm.c: an edu that writes into its memory without end; or other `words` that
+    come to that."""
 
-    def __init__(self, bdf, mebibytes=64):
+    def __init__(self, bdf, mebibytes=64, words=()):
         self._process = subprocess.Popen(
-            [lab_program("small_vmm"), bdf, str(mebibytes)],
+            words or [lab_program("small_vmm"), bdf, str(mebibytes)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
