@@ -13,6 +13,8 @@ from lib.proc import Failed, need
 
 from . import cross, images, kernels, roots
 
+# The kernel's own look whether timer interrupts come is too short on a busy machine.
+X86_APPEND = "console=ttyS0 no_timer_check"
 EFI_ARM64 = pathlib.Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd")
 
 
@@ -78,14 +80,14 @@ IOMMUS = {
         "x86_64",
         "q35,kernel-irqchip=split",
         ("intel-iommu,intremap=on,caching-mode=on",),
-        "console=ttyS0 intel_iommu=on no_timer_check",
+        f"{X86_APPEND} intel_iommu=on",
     ),
     "amdvi": Iommu(
         "x86_64",
         "x86_64 by a newer QEMU",
         "q35,kernel-irqchip=split",
         ("amd-iommu,intremap=on,dma-remap=on",),
-        "console=ttyS0 no_timer_check",
+        X86_APPEND,
     ),
     "virtio": Iommu(
         "x86_64",
@@ -93,7 +95,7 @@ IOMMUS = {
         "q35",
         ("virtio-iommu-pci",),
         # It has no interrupt remapping.
-        "console=ttyS0 vfio_iommu_type1.allow_unsafe_interrupts=1 no_timer_check",
+        f"{X86_APPEND} vfio_iommu_type1.allow_unsafe_interrupts=1",
     ),
     "smmuv3": Iommu(
         "arm64", "arm64", "virt,iommu=smmuv3,gic-version=3", (), "console=ttyAMA0"

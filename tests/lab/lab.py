@@ -30,6 +30,7 @@ from lab import hosts, machine  # noqa: E402
 from lib.proc import Failed, Skipped, end_on_sigterm  # noqa: E402
 
 DEFAULT_TIMEOUT = 120
+BOOTS_MOST = 3
 PASSED, FAILED, SKIPPED = "passed", "FAILED", "SKIP"
 
 
@@ -64,8 +65,7 @@ def topic(path):
     if not iommus or unknown:
         raise Failed(f"{path.name}: its head must have a line '# lab: IOMMU...': {unknown or 'none'}")
     name = path.stem.removeprefix("topic_")
-    return Topic(name, path, iommus, int(limit.group(1)) if limit else DEFAULT_TIMEOUT,
-                 guest)
+    return Topic(name, path, iommus, int(limit.group(1)) if limit else DEFAULT_TIMEOUT, guest)
 
 
 def topics():
@@ -116,29 +116,39 @@ def folder_of(host):
     return folder
 
 
+def boot(host, folder, wanted, verdicts):
+    """One boot of a host, with these topics to run; adds the verdicts of those that ended."""
+    begin = time.monotonic()
+    job = {
+        "environment": machine.environment(host),
+        "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
+    }
+    if any(t.guest for t in wanted):
+        image.qemu()  # a host finds it in the cache, and has no network to make it
+    with machine.Machine(host, folder, job) as lab:
+        print(f"=== {host.name}: prepared in {time.monotonic() - begin:.1f} s", flush=True)
+        follow(lab, host, wanted, verdicts)
+
+
 def run_host(host, wanted):
     """Boots a host and runs topics in it; their verdicts."""
     verdicts = []
-    begin = time.monotonic()
-    folder = folder_of(host)
-    try:
-        job = {
-            "environment": machine.environment(host),
-            "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
-        }
-        if any(t.guest for t in wanted):
-            image.qemu()  # a host finds it in the cache, and has no network to make it
-        with machine.Machine(host, folder, job) as lab:
-            print(f"=== {host.name}: prepared in {time.monotonic() - begin:.1f} s", flush=True)
-            follow(lab, host, wanted, verdicts)
-    except cache.Unavailable as error:
-        raise Skipped(str(error)) from error
-    except machine.Dead as error:
-        print(error, flush=True)
-        why = str(error).splitlines()[0]
-        for t in wanted[len(verdicts):]:
-            verdicts.append(Verdict(host.name, t.name, FAILED, 0, why))
-            print(verdicts[-1], flush=True)
+    begin, folder, boots, why = time.monotonic(), folder_of(host), 0, None
+    while why is None and len(verdicts) < len(wanted):
+        try:
+            boots += 1
+            boot(host, folder, wanted[len(verdicts):], verdicts)
+        except cache.Unavailable as error:
+            raise Skipped(str(error)) from error
+        except machine.Dead as error:
+            print(error, flush=True)
+            if error.innocent and boots < BOOTS_MOST:
+                print(f"=== {host.name}: boots again", flush=True)
+            else:
+                why = str(error).splitlines()[0]
+    for t in wanted[len(verdicts):]:
+        verdicts.append(Verdict(host.name, t.name, FAILED, 0, why))
+        print(verdicts[-1], flush=True)
     for name in ("data.img", "root.img"):
         (folder / name).unlink(missing_ok=True)
     print(f"=== {host.name}: {time.monotonic() - begin:.1f} s; logs in {folder}", flush=True)
@@ -152,17 +162,33 @@ def build_programs():
         raise Failed("the lab's programs cannot be built")
 
 
+def run_or_skip(host, names):
+    """run_host() on the topics of these names; where that cannot be, they are skipped."""
+    chosen = choose(host, names)
+    elsewhere = [name for name in names if name not in {t.name for t in chosen}]
+    verdicts = [Verdict(host.name, name, SKIPPED, 0, "not made for it") for name in elsewhere]
+    try:
+        if chosen:
+            verdicts += run_host(host, chosen)
+    except Skipped as reason:
+        verdicts += [Verdict(host.name, t.name, SKIPPED, 0, str(reason)) for t in chosen]
+    return verdicts
+
+
 def run(names, wanted=()):
-    """Runs topics (all, if none is named) on hosts; all verdicts. A host that cannot run is one."""
+    """Runs topics (all, if none is named) on hosts, each by its full name; all verdicts."""
     verdicts = []
     build_programs()
     for host in map(hosts.parse, names):
-        try:
-            verdicts += run_host(host, choose(host, wanted))
-        except Skipped as reason:
-            verdicts.append(Verdict(host.name, "-", SKIPPED, 0, str(reason)))
-            print(verdicts[-1], flush=True)
+        verdicts += run_or_skip(host, wanted)
     return verdicts
+
+
+def tell(verdicts):
+    """One line for each; those that failed come last, where they are seen."""
+    print("===")
+    for verdict in sorted(verdicts, key=lambda v: v.result == FAILED):
+        print(verdict)
 
 
 def status(verdicts):
@@ -182,7 +208,9 @@ def main(argv):
         return 0
     end_on_sigterm()
     try:
-        return status(run(argv[0].split(","), argv[1:]))
+        verdicts = run(argv[0].split(","), argv[1:])
+        tell(verdicts)
+        return status(verdicts)
     except Failed as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

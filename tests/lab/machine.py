@@ -22,7 +22,13 @@ GRACE_SECONDS = 60  # the host itself ends a topic that is overdue: this long af
 
 
 class Dead(Exception):
-    """The lab host is gone, or does nothing any more; the text says how."""
+    """The lab host is gone, or does nothing any more; the text says how. `innocent`: it was QEMU
+    that ended (some of its versions abort when a memory map changes at a bad moment), or the host
+    never came up: nothing that runs in it can be the cause."""
+
+    def __init__(self, text, innocent):
+        super().__init__(text)
+        self.innocent = innocent
 
 
 def _has_option(host, device, option):
@@ -110,7 +116,7 @@ class Machine:
         self._console = folder / "console.log"
         self._log = folder / "qemu.log"
         self._events = queue.Queue()
-        self._status = 0
+        self._status, self._up = 0, False
         self._log.unlink(missing_ok=True)
         self._console.write_bytes(b"")
         (folder / "job.json").write_text(json.dumps(job))
@@ -144,10 +150,11 @@ class Machine:
         try:
             event = self._events.get(timeout=max(0, deadline - time.monotonic()))
         except queue.Empty:
-            raise Dead(f"the host hangs\n{self.tail()}") from None
+            raise Dead(f"the host hangs\n{self.tail()}", not self._up) from None
         if event is None:
             self._status = self._process.wait()
-            raise Dead(f"{self._cause()}\n{self.tail()}")
+            raise Dead(f"{self._cause()}\n{self.tail()}", not self._up or self._status < 0)
+        self._up = True
         return event
 
     def _cause(self):
