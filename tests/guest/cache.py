@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
@@ -44,6 +45,11 @@ def progress(text):
     print(f"  .. {text}", file=sys.stderr, flush=True)
 
 
+def step(text):
+    """One line on a step that is done, with its time: tests/run shows it."""
+    print(f"=== {text}", file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def _locked(path):
     with open(path, "w") as lock:
@@ -59,11 +65,13 @@ def entry(name, build):
     with _locked(root() / f".{name}.lock"):
         if path.exists():
             return path
+        begin = time.monotonic()
         work = pathlib.Path(tempfile.mkdtemp(prefix=f".{name}.", dir=root()))
         try:
             build(work)
             work.chmod(0o755)
             work.rename(path)
+            step(f"{name}: made in {time.monotonic() - begin:.0f} s")
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return path

@@ -126,7 +126,7 @@ def boot(host, folder, wanted, verdicts):
     if any(t.guest for t in wanted):
         image.qemu()  # a host finds it in the cache, and has no network to make it
     with machine.Machine(host, folder, job) as lab:
-        print(f"=== {host.name}: prepared in {time.monotonic() - begin:.1f} s", flush=True)
+        cache.step(f"{host.name}: prepared in {time.monotonic() - begin:.1f} s")
         follow(lab, host, wanted, verdicts)
 
 
@@ -143,7 +143,7 @@ def run_host(host, wanted):
         except machine.Dead as error:
             print(error, flush=True)
             if error.innocent and boots < BOOTS_MOST:
-                print(f"=== {host.name}: boots again", flush=True)
+                cache.step(f"{host.name}: boots again: {str(error).splitlines()[0]}")
             else:
                 why = str(error).splitlines()[0]
     for t in wanted[len(verdicts):]:
@@ -151,7 +151,7 @@ def run_host(host, wanted):
         print(verdicts[-1], flush=True)
     for name in ("data.img", "root.img"):
         (folder / name).unlink(missing_ok=True)
-    print(f"=== {host.name}: {time.monotonic() - begin:.1f} s; logs in {folder}", flush=True)
+    cache.step(f"{host.name}: {time.monotonic() - begin:.1f} s in all; logs in {folder}")
     return verdicts
 
 
@@ -186,9 +186,8 @@ def run(names, wanted=()):
 
 def tell(verdicts):
     """One line for each; those that failed come last, where they are seen."""
-    print("===")
     for verdict in sorted(verdicts, key=lambda v: v.result == FAILED):
-        print(verdict)
+        cache.step(verdict)
 
 
 def status(verdicts):

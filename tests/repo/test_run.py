@@ -10,6 +10,7 @@ from pathlib import Path
 import tree
 
 PASS = "print('fine')\n"
+STEPS = "print('=== one: 3 s')\nprint('not shown')\n"
 SKIP = "import sys\nprint('words')\nprint('no such device here')\nsys.exit(77)\n"
 FAIL = "import sys\nprint('the cause')\nsys.exit(1)\n"
 SLOW = "# timeout: 1\nimport time\ntime.sleep(60)\n"
