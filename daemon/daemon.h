@@ -8,6 +8,7 @@
 #include "lib/watch.h"
 
 struct conf;
+struct config_reader;
 struct events;
 struct hands;
 struct inventory;
@@ -31,5 +32,6 @@ struct daemon {
 	struct passthrough *passthrough;
 	struct supervisor *supervisor;
 	struct reconcile *reconcile;
+	struct config_reader *config_reader;
 	struct server *server;
 };

@@ -2,6 +2,7 @@
 /* All that hands can do, each by the module whose business it is. */
 #include "daemon/backing.h"
 #include "daemon/binding_works.h"
+#include "daemon/config_reader.h"
 #include "daemon/group_type.h"
 #include "daemon/handover.h"
 #include "daemon/hands.h"
@@ -9,6 +10,7 @@
 #include "daemon/vf.h"
 
 const struct hand_work hand_works[] = {
+	{"config", sizeof(struct config_batch), config_work_read},
 	{"group-type", 0, group_type_work},
 	{"open", sizeof(struct backing_facts), backing_work_open},
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},

@@ -152,6 +152,10 @@ static void node_replace(struct inventory *inv, struct inv_node *node, struct de
 
 	if (node->dev->iommu_group != dev->iommu_group)
 		inv_groups_touch(inv, node->dev);
+	if (strcmp(node->dev->fingerprint, dev->fingerprint) != 0)
+		node->config.has_header = false; /* another device in its place */
+	if (!node->config.has_header)
+		node->config_asked = false;
 	device_free(node->dev);
 	node->dev = dev;
 	node->stale = false;

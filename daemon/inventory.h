@@ -15,6 +15,7 @@
 
 struct inventory;
 struct iommu_group;
+struct pci_config;
 
 /*
  * Reads all devices below `sysroot`. On the live host (sysroot "/") and with a loop (may be NULL)
@@ -102,3 +103,11 @@ const struct iommu_group *inventory_group_of(
 void inventory_put_groups(struct inventory *inv, struct json_out *o, const char *key);
 int inventory_put_group(
 	struct inventory *inv, uint32_t id, struct json_out *o, const char *key, struct err *e);
+
+/*
+ * PCI functions of the live host whose configuration space nobody has read yet: at most `max` ids,
+ * valid until the model changes; each is told once. What was read (NULL: it could not be) is handed
+ * in by inventory_put_config(). Of a recorded tree everything is read when it is needed.
+ */
+size_t inventory_unread_configs(struct inventory *inv, const char **ids, size_t max);
+void inventory_put_config(struct inventory *inv, const char *id, const struct pci_config *c);

@@ -88,6 +88,50 @@ void inv_groups_touch(struct inventory *inv, const struct device *d)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+/* Of a live host only what is known by now: reading it may wait for the device. */
+static void config_of(void *arg, const char *id, struct pci_config *c)
+{
+	struct inventory *inv = arg;
+	const struct inv_node *node;
+
+	if (!sysroot_is_live(inv->root)) {
+		pci_config_read(inv->root, id, c);
+		return;
+	}
+	node = inv_find(inv, DEVICE_PCI, id);
+	*c = (struct pci_config){.port = PCI_PORT_UNKNOWN};
+	if (node && node->config.has_header)
+		*c = node->config;
+}
+
+size_t inventory_unread_configs(struct inventory *inv, const char **ids, size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = inv_first(inv, DEVICE_PCI);
+		sysroot_is_live(inv->root) && count < max && i < inv->node_count; i++) {
+		struct inv_node *node = inv->nodes[i];
+
+		if (node->dev->class != DEVICE_PCI)
+			break;
+		if (node->config_asked)
+			continue;
+		node->config_asked = true;
+		ids[count++] = node->dev->id;
+	}
+	return count;
+}
+
+void inventory_put_config(struct inventory *inv, const char *id, const struct pci_config *c)
+{
+	struct inv_node *node = inv_find(inv, DEVICE_PCI, id);
+
+	if (!node)
+		return;
+	node->config = c ? *c : (struct pci_config){.has_header = false};
+	inv->reasons_stale = true;
+}
+
 /* The ways up from the members that are PCI functions; NULL if there are none (or no memory). */
 static struct pci_path *read_paths(
 	const struct inventory *inv, const struct iommu_group *group, size_t *count)
@@ -96,7 +140,8 @@ static struct pci_path *read_paths(
 
 	*count = 0;
 	for (size_t i = 0; paths && i < group->member_count && *count < EXPLAINED_MAX; i++)
-		if (pci_path_read(inv->root, group->members[i].id, &paths[*count], NULL) == 0)
+		if (pci_path_read(inv->root, group->members[i].id, config_of, (void *)inv,
+			    &paths[*count], NULL) == 0)
 			++*count;
 	return paths;
 }
@@ -107,6 +152,10 @@ static void explain(const struct inventory *inv, struct inv_group *g)
 	size_t count;
 
 	paths = read_paths(inv, &g->facts, &count);
+	free(g->why);
+	free(g->json);
+	g->json = NULL;
+	g->why_count = 0;
 	g->why = calloc(ACS_MAX_FINDINGS, sizeof(*g->why));
 	if (g->why)
 		g->why_count = acs_explain(g->facts.id, paths, count, g->why, ACS_MAX_FINDINGS);
@@ -223,6 +272,10 @@ void inv_groups_settle(struct inventory *inv)
 		if (inv->groups[i]->stale || inv->groups[i]->foreign)
 			group_read(inv, inv->groups[i]);
 	drop_gone(inv);
+	for (size_t i = 0; inv->reasons_stale && i < inv->group_count; i++)
+		if (inv->groups[i]->facts.member_count > 1)
+			explain(inv, inv->groups[i]);
+	inv->reasons_stale = false;
 }
 
 /* --- for decisions ---------------------------------------------------------------------------- */
@@ -476,7 +529,8 @@ void inv_put_group_facts(const struct inventory *inv, const struct device *d, st
 	const struct inv_group *g = d->iommu_group >= 0 ? group_find(inv, d->iommu_group) : NULL;
 	struct pci_path path;
 
-	if (d->class != DEVICE_PCI || pci_path_read(inv->root, d->id, &path, NULL) < 0)
+	if (d->class != DEVICE_PCI ||
+		pci_path_read(inv->root, d->id, config_of, (void *)inv, &path, NULL) < 0)
 		return;
 	json_out_array(o, "streams");
 	put_streams(inv, o, &path, g ? &g->facts : NULL);

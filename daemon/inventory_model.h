@@ -5,6 +5,7 @@
 
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
+#include "lib/iommu/pci_config.h"
 
 /* One device in the model, with what was found out about it. */
 struct inv_node {
@@ -13,6 +14,10 @@ struct inv_node {
 	struct inv_node **lower; /* dev->lower as nodes; those that exist */
 	size_t lower_count;
 	uint64_t visited; /* the last walk that came by */
+
+	/* its configuration space (PCI): has been asked for, and what it says */
+	bool config_asked;
+	struct pci_config config;
 
 	/* who uses it, worst first, and the digest by which a change is seen */
 	struct host_use *uses;
@@ -53,6 +58,7 @@ struct inventory {
 
 	struct inv_group **groups; /* by number (daemon/inventory_groups.c) */
 	size_t group_count;
+	bool reasons_stale; /* why they are as they are is to be found out again */
 
 	struct host_claim *claims;
 	size_t claim_count, claim_room;

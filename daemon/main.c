@@ -23,6 +23,7 @@
 
 #include "daemon/binding_keep.h"
 #include "daemon/conf.h"
+#include "daemon/config_reader.h"
 #include "daemon/daemon.h"
 #include "daemon/events.h"
 #include "daemon/inventory.h"
@@ -217,6 +218,7 @@ static void main_tell(void *arg, const char *event, const char *id, const char *
 
 	events_emit(p->daemon.events, event, "device", id, json, len);
 	vf_news(&p->daemon, id);
+	config_reader_look(p->daemon.config_reader);
 }
 
 static int main_take_inventory(struct process *p, struct err *e)
@@ -245,13 +247,26 @@ static int main_begin_serving(struct process *p, struct err *e)
 	return 0;
 }
 
-static void main_reconciled(void *arg)
+static void main_ready(void *arg)
 {
 	struct process *p = arg;
 
 	p->failed = main_begin_serving(p, &p->failure) < 0;
 	if (p->failed)
 		loop_stop(p->daemon.loop);
+}
+
+static void main_reconciled(void *arg)
+{
+	struct process *p = arg;
+	struct daemon *d = &p->daemon;
+
+	d->config_reader = config_reader_new(d, &config_reader_default_limits, &p->failure);
+	if (d->config_reader &&
+		config_reader_begin(d->config_reader, main_ready, p, &p->failure) == 0)
+		return;
+	p->failed = true;
+	loop_stop(d->loop);
 }
 
 static int main_start(struct process *p, struct err *e)
@@ -285,6 +300,7 @@ static void main_end(struct process *p)
 	server_free(d->server);
 	if (p->made_socket)
 		unlink(p->socket_path);
+	config_reader_free(d->config_reader);
 	reconcile_close(d);
 	inventory_free(d->inventory);
 	jobs_free(d->jobs);

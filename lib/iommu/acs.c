@@ -183,6 +183,10 @@ static void put_evidence(struct acs_finding *finding, const struct pci_config *c
 	size_t size = sizeof(finding->evidence);
 
 	append(text, size, "configuration space: ");
+	if (!c->has_header) {
+		append(text, size, "not read");
+		return;
+	}
 	if (c->express_at)
 		append(text, size, "PCI Express at 0x%02x, type %d; ", c->express_at, (int)c->port);
 	else

@@ -25,8 +25,9 @@ static void explain(const char *id)
 	ck_assert_int_eq(iommu_group_read(root, id, &group, &e), 0);
 	ck_assert_uint_le(group.member_count, ARRAY_SIZE(paths));
 	for (size_t i = 0; i < group.member_count; i++)
-		ck_assert_msg(
-			pci_path_read(root, group.members[i].id, &paths[i], &e) == 0, "%s", e.msg);
+		ck_assert_msg(pci_path_read(root, group.members[i].id, pci_config_at_once, root,
+				      &paths[i], &e) == 0,
+			"%s", e.msg);
 	found_count = acs_explain(group.id, paths, group.member_count, found, ARRAY_SIZE(found));
 	iommu_group_release(&group);
 }
@@ -135,16 +136,19 @@ START_TEST(the_way_up_has_each_bridge)
 	struct err e = ERR_INIT;
 
 	open_groups();
-	ck_assert_int_eq(pci_path_read(root, "0000:05:00.0", &path, &e), 0);
+	ck_assert_int_eq(
+		pci_path_read(root, "0000:05:00.0", pci_config_at_once, root, &path, &e), 0);
 	ck_assert_uint_eq(path.count, 4);
 	ck_assert_str_eq(path.at[1].id, "0000:03:01.0");
 	ck_assert_int_eq(path.at[2].config.port, PCI_PORT_UPSTREAM);
 	ck_assert_str_eq(path.at[3].id, "0000:00:02.0");
 	ck_assert_int_eq(path.at[3].group, 3);
 	ck_assert_uint_eq(pci_requester_id(&path.at[1].addr), 0x308);
-	ck_assert_int_eq(pci_path_read(root, "0000:00:08.0", &path, &e), 0);
+	ck_assert_int_eq(
+		pci_path_read(root, "0000:00:08.0", pci_config_at_once, root, &path, &e), 0);
 	ck_assert_int_eq(path.at[0].group, -1);
-	ck_assert_int_eq(pci_path_read(root, "0000:7f:00.0", &path, &e), -1);
+	ck_assert_int_eq(
+		pci_path_read(root, "0000:7f:00.0", pci_config_at_once, root, &path, &e), -1);
 	ck_assert_int_eq(e.kind, ERR_NOT_FOUND);
 	sysroot_close(root);
 }
@@ -249,7 +253,8 @@ START_TEST(findings_are_bounded)
 		const char *const ids[] = {"0000:04:00.0", "0000:05:00.0", "0000:07:01.0"};
 		struct err e = ERR_INIT;
 
-		ck_assert_int_eq(pci_path_read(root, ids[i], &paths[i], &e), 0);
+		ck_assert_int_eq(
+			pci_path_read(root, ids[i], pci_config_at_once, root, &paths[i], &e), 0);
 	}
 	ck_assert_uint_eq(acs_explain(3, paths, 2, found, 2), 2);
 	ck_assert_uint_eq(acs_explain(3, paths, 2, found, 1), 1);

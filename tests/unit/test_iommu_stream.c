@@ -24,7 +24,7 @@ static struct streams read_streams(const char *id)
 	struct streams s;
 	struct err e = ERR_INIT;
 
-	ck_assert_int_eq(pci_path_read(root, id, &path, &e), 0);
+	ck_assert_int_eq(pci_path_read(root, id, pci_config_at_once, root, &path, &e), 0);
 	streams_read(root, &path, &s);
 	return s;
 }
