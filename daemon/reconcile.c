@@ -241,9 +241,12 @@ static void note_disk_changes(void *arg, const struct journal_op *op)
 {
 	struct daemon *d = arg;
 	struct attachment *a = registry_by_id(d->registry, op->subject);
+	struct attachment_spec spec;
 
-	if (a && strcmp(op->verb, recover_verb) == 0)
-		a->disk_changes = true;
+	if (!a || strcmp(op->verb, recover_verb) != 0)
+		return;
+	a->disk_changes = true;
+	attachment_read_description(d->registry, a->spec.id, &spec, &a->disk, NULL);
 }
 
 static void fetch_descriptors(struct daemon *d)

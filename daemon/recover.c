@@ -99,8 +99,8 @@ static int refuse(const char *allow, const char *code, struct err *e)
 
 static bool is_same_file(const struct attachment *a, const struct backing_facts *facts)
 {
-	return facts->number ? facts->number == a->disk.number
-			     : facts->fs == a->disk.fs && facts->inode == a->disk.inode;
+	return a->backing_fd >= 0 &&
+	       backing_is(a->backing_fd, facts->fs, facts->inode, facts->number);
 }
 
 /* What the guest knows: the first field of a disk's configuration. */
