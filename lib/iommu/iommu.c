@@ -143,10 +143,10 @@ static const struct entry_rule {
 		"bind it to vfio-pci"},
 	{"VFIO_DEVICE_BIND_IOMMUFD", EINVAL, "DEV-TAKEN", "another process has it open",
 		"end the virtual machine or program that uses it"},
-	{"VFIO_DEVICE_BIND_IOMMUFD", EBUSY, "DEV-TAKEN", "another process has its group open",
+	{"VFIO_DEVICE_BIND_IOMMUFD", EBUSY, "DEV-TAKEN",
+		"another process has a member of its group open",
 		"end the virtual machine or program that uses it"},
-	{"VFIO_DEVICE_BIND_IOMMUFD", EPERM, "IRQ-UNSAFE",
-		"the host does not remap interrupts, or another address space has its group",
+	{"VFIO_DEVICE_BIND_IOMMUFD", EPERM, "IRQ-UNSAFE", "the host does not remap interrupts",
 		"switch interrupt remapping on in the firmware"},
 	{"VFIO_DEVICE_ATTACH_IOMMUFD_PT", EADDRINUSE, "IOVA-RANGE",
 		"what is mapped lies where the device has reserved addresses", "unmap it first"},
@@ -164,8 +164,22 @@ static const struct entry_rule {
 		"see the kernel's log"},
 };
 
-/* A driver at work for the host is the better reason, whatever the errno. */
-static bool explain_by_group(const struct iommu_entrant *who, struct err *e)
+/* Another member that VFIO has, so that somebody may hold it. */
+static bool has_vfio_companion(const struct iommu_group *group, const char *id)
+{
+	for (size_t i = 0; i < group->member_count; i++)
+		if (strstr(group->members[i].driver, "vfio") &&
+			strcmp(group->members[i].id, id) != 0)
+			return true;
+	return false;
+}
+
+/*
+ * What the group tells better than errno does: a driver at work for the host (then e is set), and
+ * that the EPERM of iommufd may mean a companion in another's hands.
+ */
+static bool explain_by_group(
+	const struct iommu_entrant *who, const char *step, int *sys, struct err *e)
 {
 	struct iommu_group group;
 	bool found;
@@ -173,6 +187,9 @@ static bool explain_by_group(const struct iommu_entrant *who, struct err *e)
 	if (iommu_group_read(who->root, who->nodes->group, &group, NULL) < 0)
 		return false;
 	found = iommu_group_check_viable(&group, e) < 0;
+	if (*sys == EPERM && strcmp(step, "VFIO_DEVICE_BIND_IOMMUFD") == 0 &&
+		has_vfio_companion(&group, who->id))
+		*sys = EBUSY;
 	iommu_group_release(&group);
 	return found;
 }
@@ -181,7 +198,7 @@ int iommu_explain_entry(const struct iommu_entrant *who, int sys, const char *st
 {
 	bool by_open = strcmp(step, "open") == 0;
 
-	if (!by_open && explain_by_group(who, e))
+	if (!by_open && explain_by_group(who, step, &sys, e))
 		return err_wrap(e, "open %s", who->id);
 	for (size_t i = 0; i < ARRAY_SIZE(entry_rules); i++) {
 		const struct entry_rule *r = &entry_rules[i];

@@ -116,6 +116,14 @@ START_TEST(an_errno_is_told_with_its_step)
 			e.code, e.msg);
 		ck_assert_ptr_nonnull(strstr(e.msg, who.id));
 	}
+	/* iommufd has one errno for two things: with a companion on VFIO it is the other. */
+	ck_assert_int_eq(iommu_explain_entry(&who, EPERM, "VFIO_DEVICE_BIND_IOMMUFD", &e), -1);
+	ck_assert_str_eq(e.code, "IRQ-UNSAFE");
+	ck_assert_int_eq(symlink("../../../bus/pci/drivers/vfio-pci",
+				 "sys/devices/pci0000:03/0000:03:00.1/driver"),
+		0);
+	ck_assert_int_eq(iommu_explain_entry(&who, EPERM, "VFIO_DEVICE_BIND_IOMMUFD", &e), -1);
+	ck_assert_str_eq(e.code, "DEV-TAKEN");
 	sysroot_close(root);
 }
 END_TEST
