@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cmd.h"
+#include "lib/cleanup.h"
 
 static const char *const form_names[] = {
 	[OUT_TABLE] = "table",
@@ -42,6 +43,7 @@ static void args_print_option(const struct cmd_option *o)
 		break;
 	case CMD_TEXT:
 	case CMD_NUMBER:
+	case CMD_PAIRS:
 		snprintf(left, sizeof(left), "%s %s", o->name, value);
 		break;
 	case CMD_MAYBE_NUMBER:
@@ -210,12 +212,36 @@ static const char *args_take_value(
 	return c->count ? args_take(c) : NULL;
 }
 
+static size_t args_key_len(const char *pair)
+{
+	return strcspn(pair, "=");
+}
+
+static int args_add_pair(
+	const struct cmd_option *o, const char *value, struct cmd_args *args, struct err *e)
+{
+	size_t len = args_key_len(value);
+
+	if (!len || !value[len] || !value[len + 1])
+		return err_set(e, ERR_USAGE, "USAGE", "%s takes %s, not '%s'", o->name,
+			o->value_name, value);
+	for (unsigned int i = 0; i < args->pair_count; i++)
+		if (args_key_len(args->pairs[i]) == len && memcmp(args->pairs[i], value, len) == 0)
+			return err_set(e, ERR_USAGE, "USAGE", "%s has '%.*s' twice", o->name,
+				(int)len, value);
+	if (args->pair_count == CMD_MAX_PAIRS)
+		return err_set(e, ERR_USAGE, "USAGE", "%s is given more than %d times", o->name,
+			CMD_MAX_PAIRS);
+	args->pairs[args->pair_count++] = value;
+	return 0;
+}
+
 static int args_set_option(struct args_cursor *c, const struct cmd_option *o,
-	const char *inline_value, const char **slot, struct err *e)
+	const char *inline_value, const char **slot, struct cmd_args *args, struct err *e)
 {
 	const char *value = args_take_value(c, o, inline_value);
 
-	if (*slot)
+	if (*slot && o->kind != CMD_PAIRS)
 		return err_set(e, ERR_USAGE, "USAGE", "%s is given twice", o->name);
 	if (!value)
 		return err_set(e, ERR_USAGE, "USAGE", "%s needs a value", o->name);
@@ -233,6 +259,8 @@ static int args_set_option(struct args_cursor *c, const struct cmd_option *o,
 		return args_check_number(o, value, e);
 	case CMD_MAYBE_NUMBER:
 		return *value ? args_check_number(o, value, e) : 0;
+	case CMD_PAIRS:
+		return args_add_pair(o, value, args, e);
 	}
 	return -1;
 }
@@ -247,7 +275,7 @@ static int args_parse_option(struct args_cursor *c, const struct cmd *cmd, const
 		const struct cmd_option *o = &cmd->options[i];
 
 		if (strlen(o->name) == len && memcmp(o->name, word, len) == 0)
-			return args_set_option(c, o, inline_value, &args->options[i], e);
+			return args_set_option(c, o, inline_value, &args->options[i], args, e);
 	}
 	return err_set(e, ERR_USAGE, "USAGE", "there is no option %s", word);
 }
@@ -322,7 +350,21 @@ const char *args_option(const struct cmd *cmd, const struct cmd_args *args, cons
 	return NULL;
 }
 
-static void args_put_option(const struct cmd_option *o, const char *value, struct json_out *out)
+static void args_put_pairs(const char *key, const struct cmd_args *args, struct json_out *out)
+{
+	json_out_object(out, key);
+	for (unsigned int i = 0; i < args->pair_count; i++) {
+		size_t len = args_key_len(args->pairs[i]);
+		auto_free char *left = strndup(args->pairs[i], len);
+
+		if (left)
+			json_out_str(out, left, args->pairs[i] + len + 1);
+	}
+	json_out_end(out);
+}
+
+static void args_put_option(const struct cmd_option *o, const char *value,
+	const struct cmd_args *args, struct json_out *out)
 {
 	uint64_t n;
 
@@ -338,6 +380,9 @@ static void args_put_option(const struct cmd_option *o, const char *value, struc
 		if (parse_u64(value, INT64_MAX, &n) == 0)
 			json_out_u64(out, o->key, n);
 		break;
+	case CMD_PAIRS:
+		args_put_pairs(o->key, args, out);
+		break;
 	}
 }
 
@@ -348,5 +393,5 @@ void args_put(const struct cmd *cmd, const struct cmd_args *args, struct json_ou
 			json_out_str(o, cmd->words[i].key, args->words[i]);
 	for (unsigned int i = 0; cmd->options[i].name; i++)
 		if (cmd->options[i].key && args->options[i])
-			args_put_option(&cmd->options[i], args->options[i], o);
+			args_put_option(&cmd->options[i], args->options[i], args, o);
 }

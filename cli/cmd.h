@@ -12,6 +12,7 @@
 
 #define CMD_MAX_WORDS   2
 #define CMD_MAX_OPTIONS 10
+#define CMD_MAX_PAIRS   32
 
 enum out_form {
 	OUT_TABLE, /* for people */
@@ -34,6 +35,7 @@ enum cmd_kind {
 	CMD_TEXT,         /* --vm VM */
 	CMD_NUMBER,       /* --queues N */
 	CMD_MAYBE_NUMBER, /* --wait [MS] */
+	CMD_PAIRS,        /* --map OLD=NEW, any number of times; one such option in a command */
 };
 
 struct cmd_word {
@@ -57,6 +59,8 @@ struct cmd_args {
 	const char *options[CMD_MAX_OPTIONS];
 	char **rest; /* the words after these, if the command takes more; NULL at the end */
 	int rest_count;
+	const char *pairs[CMD_MAX_PAIRS]; /* of CMD_PAIRS; the first one is in options[] too */
+	unsigned int pair_count;
 };
 
 struct cmd {

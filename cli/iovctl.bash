@@ -75,6 +75,9 @@ _iovctl_words()
 	bind:1)
 		echo vfio
 		;;
+	save:0 | quiesce:0 | resume:0)
+		_iovctl_ids vms
+		;;
 	detach:0)
 		_iovctl_ids attachments
 		;;

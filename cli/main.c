@@ -6,7 +6,8 @@
 #include "cli/out.h"
 
 extern const struct cmd cmd_attach, cmd_bind, cmd_detach, cmd_group, cmd_job, cmd_list, cmd_quiesce,
-	cmd_recover, cmd_release, cmd_resume, cmd_run, cmd_show, cmd_vf, cmd_watch;
+	cmd_recover, cmd_release, cmd_restore, cmd_resume, cmd_run, cmd_save, cmd_show, cmd_vf,
+	cmd_watch;
 
 const struct cmd *const cmd_all[] = {
 	&cmd_list,
@@ -18,6 +19,8 @@ const struct cmd *const cmd_all[] = {
 	&cmd_quiesce,
 	&cmd_resume,
 	&cmd_recover,
+	&cmd_save,
+	&cmd_restore,
 	&cmd_bind,
 	&cmd_release,
 	&cmd_vf,

@@ -107,7 +107,8 @@ static void out_disk(const struct iostate_attachment *a)
 		d->write_cache ? "on" : "off");
 	printf("  %-12s 0x%" PRIx64 " acknowledged of 0x%" PRIx64 ", vhost-user 0x%" PRIx64 "\n",
 		"features", a->features.acknowledged, a->features.offered, a->features.protocol);
-	printf("  %-12s cache %s, socket for ", "policy", iostate_cache_names[a->policy.cache]);
+	printf("  %-12s cache %s, on error %s, socket for ", "policy",
+		iostate_cache_names[a->policy.cache], iostate_on_error_names[a->policy.on_error]);
 	out_safe(stdout, a->policy.owner);
 	putchar('\n');
 }

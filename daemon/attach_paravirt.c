@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "daemon/conf.h"
+#include "daemon/iostate.h"
 #include "daemon/supervisor.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -136,7 +137,7 @@ static int start_worker(struct daemon *d, struct attachment *a, int listen_fd, s
 	a->page_fd = session_page_create(e);
 	a->gate_word = session_gate_next(a->gate_word, a->gate);
 	if (a->page_fd < 0 || session_page_set_gate(a->page_fd, a->gate_word, e) < 0 ||
-		attachment_describe(d->registry, a, e) < 0 ||
+		incoming_fill(d, a, e) < 0 || attachment_describe(d->registry, a, e) < 0 ||
 		fill_one(d, a, VAULT_PAGE, a->page_fd, e) < 0 ||
 		fill_one(d, a, VAULT_LISTEN, listen_fd, e) < 0 ||
 		fill_one(d, a, VAULT_BACKING, a->backing_fd, e) < 0)

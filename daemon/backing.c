@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/keeper_proto.h"
+#include "lib/backends/blk_engine.h"
 #include "lib/cleanup.h"
 
 /* Where QEMU holds locks on an image that it uses. */
@@ -63,6 +64,7 @@ bool backing_is(int fd, uint64_t fs, uint64_t inode, uint64_t number)
 
 static int probe_facts(const char *node, int fd, struct backing_facts *facts, struct err *e)
 {
+	struct blk_disk disk;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
@@ -76,6 +78,9 @@ static int probe_facts(const char *node, int fd, struct backing_facts *facts, st
 	facts->is_block = S_ISBLK(st.st_mode);
 	facts->number = facts->is_block ? st.st_rdev : 0;
 	facts->size_bytes = backing_size(fd);
+	if (blk_disk_probe(&disk, fd, e) < 0)
+		return err_wrap(e, "%s", node);
+	facts->block_size = disk.block_size;
 	if (facts->size_bytes < 512) {
 		err_set(e, ERR_REFUSED, "DEV-EMPTY", "%s has no room for a sector", node);
 		err_evidence(e, "%llu bytes", (unsigned long long)facts->size_bytes);

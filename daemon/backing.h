@@ -11,8 +11,9 @@
 
 struct backing_facts {
 	uint64_t size_bytes;
-	uint64_t fs, inode; /* of the file; of the node of a block device */
-	uint64_t number;    /* of a block device, else 0 */
+	uint64_t fs, inode;  /* of the file; of the node of a block device */
+	uint64_t number;     /* of a block device, else 0 */
+	uint32_t block_size; /* as a guest will see it */
 	bool is_block;
 	bool is_direct; /* can be read without the page cache */
 };

@@ -37,6 +37,9 @@ const struct method dispatch_methods[] = {
 	{MANAGER("Recover"), ROLE_CHANGE, LOCK_JOB, .params = &do_recover_params,
 		.run = do_recover},
 	{MANAGER("Resume"), ROLE_CHANGE, LOCK_JOB, .params = &do_resume_params, .run = do_resume},
+	{MANAGER("Save"), ROLE_CHANGE, LOCK_NONE, .params = &do_save_params, .run = do_save},
+	{MANAGER("Restore"), ROLE_CHANGE, LOCK_JOB, .params = &do_restore_params,
+		.run = do_restore},
 
 	{MANAGER("Bind"), ROLE_CHANGE, LOCK_JOB, .params = &do_bind_params, .run = do_bind},
 	{MANAGER("Release"), ROLE_CHANGE, LOCK_JOB, .params = &do_release_params,

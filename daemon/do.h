@@ -44,6 +44,12 @@ void do_resume(struct request *rq, const void *args);
 extern const struct json_params do_quiesce_params;
 extern const struct json_params do_resume_params;
 
+/* do_iostate.c */
+void do_save(struct request *rq, const void *args);
+void do_restore(struct request *rq, const void *args);
+extern const struct json_params do_save_params;
+extern const struct json_params do_restore_params;
+
 /* do_bind.c: drivers of PCI functions, for good */
 void do_bind(struct request *rq, const void *args);
 void do_release(struct request *rq, const void *args);

@@ -8,6 +8,7 @@
  *	held		its disk failed; requests are parked, and the guest waits (daemon/recover.c)
  *	quiesced	no request is taken from the guest, and none is in flight (daemon/quiesce.c)
  *	recovering	its worker died, and the next one does not serve yet
+ *	incoming	restored, and not all of its rings have arrived with the VMM
  *	failed		it cannot serve, and a person has to look (reason); it may get better
  *	detaching	being detached; it does not come back
  *
@@ -21,6 +22,7 @@
 #include <string.h>
 
 #include "daemon/events.h"
+#include "daemon/iostate.h"
 #include "daemon/registry_internal.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -32,6 +34,7 @@ const char *const attachment_state_names[] = {
 	[ATTACHMENT_QUIESCED] = "quiesced",
 	[ATTACHMENT_HELD] = "held",
 	[ATTACHMENT_RECOVERING] = "recovering",
+	[ATTACHMENT_INCOMING] = "incoming",
 	[ATTACHMENT_FAILED] = "failed",
 	[ATTACHMENT_DETACHING] = "detaching",
 };
@@ -58,15 +61,16 @@ static_assert(ARRAY_SIZE(attachment_on_error_names) == ON_ERRORS, "a name for ea
 #define TO(state) (1u << ATTACHMENT_##state)
 
 /* What a worker that serves may say of itself. */
-#define SERVING (TO(READY) | TO(ACTIVE) | TO(QUIESCED) | TO(HELD) | TO(FAILED))
+#define SERVING (TO(READY) | TO(ACTIVE) | TO(QUIESCED) | TO(HELD) | TO(INCOMING) | TO(FAILED))
 
 static const unsigned int edges[] = {
-	[ATTACHMENT_PREPARING] = TO(READY) | TO(ACTIVE) | TO(RECOVERING),
+	[ATTACHMENT_PREPARING] = TO(READY) | TO(ACTIVE) | TO(RECOVERING) | TO(INCOMING),
 	[ATTACHMENT_READY] = (SERVING & ~TO(READY)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_ACTIVE] = (SERVING & ~TO(ACTIVE)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_QUIESCED] = (SERVING & ~TO(QUIESCED)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_HELD] = (SERVING & ~TO(HELD)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_RECOVERING] = SERVING | TO(DETACHING),
+	[ATTACHMENT_INCOMING] = (SERVING & ~TO(INCOMING)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_FAILED] = (SERVING & ~TO(FAILED)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_DETACHING] = 0,
 };
@@ -99,6 +103,7 @@ static void attachment_free(struct attachment *a)
 	list_remove(&a->node);
 	close_fd(&a->page_fd);
 	close_fd(&a->backing_fd);
+	incoming_free(a->incoming);
 	free(a);
 }
 
@@ -289,6 +294,8 @@ static enum attachment_state state_of(const struct attachment *a, const struct s
 		return ATTACHMENT_HELD;
 	if (a->quiesced)
 		return ATTACHMENT_QUIESCED;
+	if (s->incoming)
+		return ATTACHMENT_INCOMING;
 	return s->connected ? ATTACHMENT_ACTIVE : ATTACHMENT_READY;
 }
 
@@ -306,6 +313,10 @@ void registry_look(struct registry *r, struct attachment *a)
 		return;
 	}
 	a->connected = status.connected;
+	if (!status.incoming) {
+		incoming_free(a->incoming);
+		a->incoming = NULL;
+	}
 	registry_set_state(
 		r, a, state_of(a, &status), status.failed || status.hold ? status.reason : NULL);
 }

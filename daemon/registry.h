@@ -19,6 +19,7 @@
 #define REGISTRY_NAME_MAX 33 /* as name_is_valid(), with its NUL */
 
 struct events;
+struct incoming;
 struct registry;
 
 enum attachment_state {
@@ -28,6 +29,7 @@ enum attachment_state {
 	ATTACHMENT_QUIESCED,
 	ATTACHMENT_HELD,
 	ATTACHMENT_RECOVERING,
+	ATTACHMENT_INCOMING,
 	ATTACHMENT_FAILED,
 	ATTACHMENT_DETACHING,
 	ATTACHMENT_STATES
@@ -115,6 +117,8 @@ struct attachment {
 	/* Told of everything the keeper says about its worker; NULL: nobody waits. */
 	void (*on_worker)(void *arg);
 	void *on_worker_arg;
+	struct incoming
+		*incoming; /* what its first worker begins with (daemon/iostate.h), or NULL */
 	/* The gate (daemon/quiesce.h). */
 	bool gating;        /* quiesce or resume is at it */
 	bool quiesced;      /* as the store has it */

@@ -83,6 +83,9 @@ void attachment_put(
 		json_out_fmt(o, "pending_action", "look into it: %s", a->reason);
 	else if (a->state == ATTACHMENT_HELD)
 		json_out_fmt(o, "pending_action", "recover it: %s", a->reason);
+	else if (a->state == ATTACHMENT_INCOMING)
+		json_out_str(o, "pending_action",
+			"start the VM from the memory that was saved with its I/O state");
 	else
 		json_out_null(o, "pending_action");
 	json_out_str(o, "on_error", attachment_on_error_names[a->spec.on_error]);

@@ -123,10 +123,10 @@ void json_out_value(struct json_out *o, const char *key, const struct json *v);
 /* --- parameters by table ---------------------------------------------------------------------- */
 
 enum json_field_type {
-	JSON_FIELD_STRING, /* const char *: NULL when absent; never empty; at most JSON_MAX_STRING
-			    */
+	JSON_FIELD_STRING, /* const char *: NULL when absent; never empty; at most `max` bytes */
 	JSON_FIELD_BOOL,   /* bool: false when absent */
 	JSON_FIELD_U64,    /* uint64_t: `absent` when absent */
+	JSON_FIELD_OBJECT, /* const struct json *: NULL when absent; its members are not looked at */
 };
 
 #define JSON_MAX_STRING 4095 /* a path of PATH_MAX */
@@ -136,7 +136,7 @@ struct json_field {
 	enum json_field_type type;
 	bool required;
 	size_t offset;   /* of the member of the C structure */
-	uint64_t max;    /* of a JSON_FIELD_U64; 0: INT64_MAX */
+	uint64_t max;    /* of a number (0: INT64_MAX), bytes of a string (0: JSON_MAX_STRING) */
 	uint64_t absent; /* what a JSON_FIELD_U64 is when it is not given */
 };
 

@@ -186,7 +186,7 @@ static int json_read_string(
 		return json_bad_field(e, f->key, "is not a string");
 	if (!**out)
 		return json_bad_field(e, f->key, "is empty");
-	if (strlen(*out) > JSON_MAX_STRING)
+	if (strlen(*out) > (f->max ? f->max : JSON_MAX_STRING))
 		return json_bad_field(e, f->key, "is too long");
 	return 0;
 }
@@ -215,6 +215,11 @@ static int json_read_field(
 		return json_read_string(f, v, (const char **)(out + f->offset), e);
 	case JSON_FIELD_U64:
 		return json_read_u64(f, v, (uint64_t *)(out + f->offset), e);
+	case JSON_FIELD_OBJECT:
+		if (json_kind(v) != JSON_OBJECT)
+			return json_bad_field(e, f->key, "is no object");
+		*(const struct json **)(void *)(out + f->offset) = v;
+		return 0;
 	case JSON_FIELD_BOOL:
 		if (json_kind(v) != JSON_BOOL)
 			return json_bad_field(e, f->key, "is neither true nor false");

@@ -18,6 +18,7 @@
  * page cache by then. Whoever sets `hold` sees to that: direct I/O, or options.write_through.
  */
 #include "lib/backends/blk.h"
+#include "lib/backends/blk_geometry.h"
 
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -191,23 +192,21 @@ static int blk_restore(struct backend *b, uint8_t saved[64], struct err *e)
 static int blk_adopt(struct backend *b, const uint8_t config[256], struct err *e)
 {
 	struct blk *blk = blk_of(b);
-	struct virtio_blk_config was, is;
+	const struct blk_geometry was = blk_geometry_of_config(config);
 
-	memcpy(&was, config, sizeof(was));
-	fill_config(blk, &is);
-	if (was.capacity != is.capacity)
+	if (was.sectors != blk->saved->capacity)
 		return err_set(e, ERR_REFUSED, "DISK-DIFFERS",
 			"the disk has %llu sectors, and the one before had %llu",
-			(unsigned long long)is.capacity, (unsigned long long)was.capacity);
-	if (was.blk_size != is.blk_size)
+			(unsigned long long)blk->saved->capacity, (unsigned long long)was.sectors);
+	if (was.block_size != blk->options.block_size)
 		return err_set(e, ERR_REFUSED, "DISK-DIFFERS",
-			"the disk has blocks of %u bytes, and the one before of %u", is.blk_size,
-			was.blk_size);
-	if (was.num_queues > is.num_queues)
+			"the disk has blocks of %u bytes, and the one before of %u",
+			blk->options.block_size, was.block_size);
+	if (was.queues > blk->options.queues)
 		return err_set(e, ERR_REFUSED, "DISK-DIFFERS",
-			"the disk has %u queues, and the one before had %u", is.num_queues,
-			was.num_queues);
-	blk->saved->write_cache = was.wce != 0;
+			"the disk has %u queues, and the one before had %u", blk->options.queues,
+			was.queues);
+	blk->saved->write_cache = was.write_cache;
 	return 0;
 }
 

@@ -43,7 +43,7 @@
  *	ATCH  name, id, device, node, fingerprint: text
  *	DISK  size_bytes: u64; block_size, physical_block_size, queues: u32; readonly, write_cache: u8
  *	FEAT  offered, acknowledged, protocol: u64
- *	POLI  cache: u8; owner: text
+ *	POLI  cache: u8; owner: text; on_error: u8
  *	RING  list of: index, size, avail, used: u16; avail_wrap, used_wrap, enabled: u8
  *	REQS  list of: ring, head, descs: u16; type: u8; counter, sector, bytes: u64
  *	DESC  list of: addr: u64; len: u32; id, flags: u16

@@ -42,6 +42,9 @@ enum iostate_request_type {
 	IOSTATE_REQUEST_TYPES
 };
 
+/* What is done about a disk that fails. */
+enum iostate_on_error { IOSTATE_ON_ERROR_REPORT, IOSTATE_ON_ERROR_HOLD, IOSTATE_ON_ERRORS };
+
 enum iostate_cache { IOSTATE_CACHE_NONE, IOSTATE_CACHE_WRITEBACK, IOSTATE_CACHES };
 
 /* Whose it is, and where and when it was written. Strings are printable and terminated. */
@@ -103,6 +106,7 @@ struct iostate_desc {
 struct iostate_policy {
 	enum iostate_cache cache;
 	char owner[33]; /* user whose the socket is */
+	enum iostate_on_error on_error;
 };
 
 struct iostate_attachment {
@@ -153,6 +157,7 @@ int iostate_check(const struct iostate *s, struct err *e);
 
 extern const char *const iostate_request_type_names[IOSTATE_REQUEST_TYPES];
 extern const char *const iostate_cache_names[IOSTATE_CACHES];
+extern const char *const iostate_on_error_names[IOSTATE_ON_ERRORS];
 
 /* Receives an I/O state as a document: what `key` is follows json_out_*() of proto/json.h. */
 struct iostate_visitor {

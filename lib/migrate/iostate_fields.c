@@ -20,6 +20,12 @@ const char *const iostate_cache_names[] = {
 };
 static_assert(ARRAY_SIZE(iostate_cache_names) == IOSTATE_CACHES, "a name for each");
 
+const char *const iostate_on_error_names[] = {
+	[IOSTATE_ON_ERROR_REPORT] = "report",
+	[IOSTATE_ON_ERROR_HOLD] = "hold",
+};
+static_assert(ARRAY_SIZE(iostate_on_error_names) == IOSTATE_ON_ERRORS, "a name for each");
+
 /* --- the tables: in a version a row may only be added at the end ------------------------------ */
 
 #define FIELD(type_, struct_, member)                                                              \
@@ -96,6 +102,7 @@ static const struct iostate_field desc_fields[] = {
 static const struct iostate_field policy_fields[] = {
 	ENUM(iostate_policy, cache, iostate_cache_names),
 	FIELD(TEXT, iostate_policy, owner),
+	ENUM(iostate_policy, on_error, iostate_on_error_names),
 };
 
 #define FIELDS(table) .fields = (table), .field_count = ARRAY_SIZE(table)

@@ -95,6 +95,7 @@ static void fill_attachment(struct iostate_attachment *a, uint32_t n, uint64_t *
 	a->features.offered = a->features.acknowledged | 1ull << 30;
 	a->features.protocol = below(seed, 1u << 16);
 	a->policy.cache = below(seed, IOSTATE_CACHES);
+	a->policy.on_error = below(seed, IOSTATE_ON_ERRORS);
 	snprintf(a->policy.owner, sizeof(a->policy.owner), "root");
 	a->rings = calloc(a->disk.queues, sizeof(*a->rings));
 	a->requests = calloc(a->disk.queues * 64, sizeof(*a->requests));

@@ -21,6 +21,9 @@ static const struct {
 
 /* --- reading a description -------------------------------------------------------------------- */
 
+/* The one compound type that a parameter has. */
+#define MAP "[string]string"
+
 /* The next word or sign at *at; "" at the end. */
 static void next_token(const char **at, char token[MAX_TOKEN])
 {
@@ -30,7 +33,7 @@ static void next_token(const char **at, char token[MAX_TOKEN])
 
 	while (**at == ' ' || **at == '\n' || **at == '\t' || **at == '#')
 		*at += **at == '#' ? strcspn(*at, "\n") : 1;
-	len = strspn(*at, word);
+	len = strncmp(*at, MAP, strlen(MAP)) == 0 ? strlen(MAP) : strspn(*at, word);
 	if (!len && **at)
 		len = 1;
 	ck_assert_uint_lt(len, MAX_TOKEN);
@@ -119,6 +122,8 @@ static const char *type_of(const struct json_field *f)
 		return "bool";
 	case JSON_FIELD_U64:
 		return "int";
+	case JSON_FIELD_OBJECT:
+		return MAP;
 	}
 	return "none";
 }

@@ -371,6 +371,7 @@ START_TEST(fields_out_of_bounds_are_named)
 	} rows[] = {
 		{"DISK", 20, 2, "readonly"},
 		{"POLI", 0, 2, "cache"},
+		{"POLI", 7, 2, "on_error"},
 		{"ATCH", 0, 33, "name"},
 		{"ORIG", 2, '\n', "vm"},
 		{"ORIG", 2, '/', "name of the VM"},

@@ -268,6 +268,8 @@ struct sample {
 	const char *name;
 	bool flag;
 	uint64_t count, wait;
+	const char *code;
+	const struct json *map;
 };
 
 static const struct json_field sample_fields[] = {
@@ -275,13 +277,16 @@ static const struct json_field sample_fields[] = {
 	{"flag", JSON_FIELD_BOOL, .offset = offsetof(struct sample, flag)},
 	{"count", JSON_FIELD_U64, .offset = offsetof(struct sample, count), .max = 8},
 	{"wait", JSON_FIELD_U64, .offset = offsetof(struct sample, wait), .absent = 77},
+	{"code", JSON_FIELD_STRING, .offset = offsetof(struct sample, code), .max = 3},
+	{"map", JSON_FIELD_OBJECT, .offset = offsetof(struct sample, map)},
 };
 static const struct json_params sample_params = {
 	sample_fields, ARRAY_SIZE(sample_fields), sizeof(struct sample)};
 
 START_TEST(params_are_read)
 {
-	static const char text[] = "{\"count\":8,\"flag\":true,\"name\":\"x\",\"wait\":null}";
+	static const char text[] = "{\"count\":8,\"flag\":true,\"name\":\"x\",\"wait\":null,"
+				   "\"code\":\"abc\",\"map\":{\"a\":\"b\"}}";
 	struct err e = ERR_INIT;
 	auto_json struct json *v = json_parse(text, strlen(text), &e);
 	struct sample s;
@@ -291,6 +296,8 @@ START_TEST(params_are_read)
 	ck_assert(s.flag);
 	ck_assert_uint_eq(s.count, 8);
 	ck_assert_uint_eq(s.wait, 77);
+	ck_assert_str_eq(s.code, "abc");
+	ck_assert_str_eq(json_member_str(s.map, "a"), "b");
 }
 END_TEST
 
@@ -309,6 +316,9 @@ START_TEST(params_are_checked)
 		{"{\"name\":\"x\",\"count\":1.0}", "count"},
 		{"{\"name\":\"x\",\"count\":\"1\"}", "count"},
 		{"{\"name\":\"x\",\"wait\":9223372036854775808}", "wait"},
+		{"{\"name\":\"x\",\"code\":\"abcd\"}", "code"},
+		{"{\"name\":\"x\",\"map\":[]}", "map"},
+		{"{\"name\":\"x\",\"map\":\"a=b\"}", "map"},
 		{"{\"name\":\"x\",\"nmae\":\"x\"}", "nmae"},
 		{"{\"name\":\"x\",\"other\":null}", "other"},
 	};

@@ -61,8 +61,8 @@ class Channel:
 
     def adopt(self, other):
         """Continues another channel's conversation: the guest moved here, its commands go on.
-        What it had still said there is taken in first."""
-        while other.pump(0):
+        What it had still said there is taken in first, if that has not ended already."""
+        while other._sock.fileno() >= 0 and other.pump(0):
             pass
         self._replies, self._scripts = other._replies, other._scripts
         self._serial, self.boots = other._serial, other.boots

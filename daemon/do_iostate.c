@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Save and restore, as clients ask for them. The file is the client's: it travels as bytes, so that
+ * the daemon opens no path for anybody.
+ *
+ * Theory of operation: restoring. The bytes are hostile until decoded. Then, for all attachments of
+ * the VM before anything is changed:
+ *
+ *	plan	names mapped, device found and free, no name taken
+ *	look	each disk is opened by a hand, and is as it was (size, blocks)
+ *
+ * and then for each in turn, as an attach of its own with its own journal:
+ *
+ *	attach	the worker is born with the state, and holds itself against it
+ *
+ * When one of these fails, those before it are detached again, last first, and the answer is why.
+ */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/daemon.h"
+#include "daemon/dispatch.h"
+#include "daemon/do.h"
+#include "daemon/host_use.h"
+#include "daemon/inventory.h"
+#include "daemon/iostate.h"
+#include "daemon/jobs.h"
+#include "lib/cleanup.h"
+#include "proto/base64.h"
+
+/* --- save ------------------------------------------------------------------------------------- */
+
+struct save_args {
+	const char *vm;
+};
+
+static const struct json_field save_fields[] = {
+	{"vm", JSON_FIELD_STRING, .required = true, .offset = offsetof(struct save_args, vm)},
+};
+const struct json_params do_save_params = {
+	save_fields, ARRAY_SIZE(save_fields), sizeof(struct save_args)};
+
+static int save_answer(struct request *rq, const struct iostate *s, struct err *e)
+{
+	auto_free char *text = NULL;
+	struct json_out *o;
+	struct buf bytes;
+	int rc;
+
+	buf_init(&bytes, IOSTATE_MAX_BYTES);
+	rc = iostate_encode(s, &bytes, e);
+	if (rc == 0)
+		text = base64_encode(bytes.data, bytes.len);
+	buf_release(&bytes);
+	if (rc < 0)
+		return -1;
+	if (!text)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory for the answer");
+	o = request_begin_reply(rq);
+	json_out_str(o, "schema", "iovd.saved/1");
+	json_out_str(o, "vm", s->origin.vm);
+	json_out_array(o, "attachments");
+	for (uint32_t i = 0; i < s->attachment_count; i++)
+		json_out_str(o, NULL, s->attachments[i].identity.id);
+	json_out_end(o);
+	json_out_str(o, "state", text);
+	request_send_reply(rq);
+	return 0;
+}
+
+void do_save(struct request *rq, const void *args)
+{
+	const char *vm = ((const struct save_args *)args)->vm;
+	struct daemon *d = request_daemon(rq);
+	auto_iostate struct iostate *s = NULL;
+	struct err e = ERR_INIT;
+
+	s = d->supervisor ? iostate_collect(d, vm, &e) : NULL;
+	if (!d->supervisor)
+		err_set(&e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
+	if (s && save_answer(rq, s, &e) == 0)
+		return;
+	err_wrap(&e, "save %.64s", vm);
+	request_fail(rq, &e);
+}
+
+/* --- restore: what is asked for --------------------------------------------------------------- */
+
+struct restore_args {
+	const char *state, *vm;
+	const struct json *map;
+};
+
+static const struct json_field restore_fields[] = {
+	{"state", JSON_FIELD_STRING, .required = true, .max = VARLINK_MAX_MESSAGE,
+		.offset = offsetof(struct restore_args, state)},
+	{"vm", JSON_FIELD_STRING, .offset = offsetof(struct restore_args, vm)},
+	{"map", JSON_FIELD_OBJECT, .offset = offsetof(struct restore_args, map)},
+};
+const struct json_params do_restore_params = {
+	restore_fields, ARRAY_SIZE(restore_fields), sizeof(struct restore_args)};
+
+/* One attachment to be, and to have been. */
+struct restoring {
+	struct attach_wish wish;
+	struct restore *all;
+	char id[KEEPER_ID_SIZE]; /* when it is there; else "" */
+};
+
+struct restore {
+	struct daemon *d;
+	struct job *job;
+	struct iostate *s;
+	char vm[REGISTRY_NAME_MAX];
+	struct restoring *each;
+	uint32_t next;  /* the one that is looked at, attached, or detached again */
+	struct err why; /* of an undo */
+};
+
+static void restore_free(struct restore *x)
+{
+	for (uint32_t i = 0; x->each && i < x->s->attachment_count; i++)
+		attach_wish_release(&x->each[i].wish);
+	free(x->each);
+	iostate_free(x->s);
+	free(x);
+}
+
+static struct iostate *decode_state(const char *text, struct err *e)
+{
+	struct iostate *s = NULL;
+	struct buf bytes;
+
+	buf_init(&bytes, IOSTATE_MAX_BYTES);
+	if (base64_decode(text, &bytes) < 0)
+		err_set(e, ERR_USAGE, JSON_CODE_PARAM, "parameter 'state' is no base64");
+	else
+		s = iostate_decode(bytes.data, bytes.len, e);
+	buf_release(&bytes);
+	return s;
+}
+
+/* --- restore: the plan ------------------------------------------------------------------------ */
+
+/* What the map says of the device, by any of its recorded names; else its own. */
+static const char *mapped_name(const struct json *map, const struct iostate_identity *id)
+{
+	const char *name = json_member_str(map, id->device);
+
+	if (!name)
+		name = json_member_str(map, id->node);
+	if (!name)
+		name = json_member_str(map, id->name);
+	return name ? name : id->device;
+}
+
+struct map_check {
+	const struct iostate *s;
+	struct err *e;
+	int rc;
+};
+
+/* What is mapped must be there: a name that was mistyped would leave a device where it was. */
+static void check_mapping(void *arg, const char *key, const struct json *value)
+{
+	struct map_check *c = arg;
+
+	if (c->rc < 0)
+		return;
+	if (!json_str(value) || !*json_str(value)) {
+		c->rc = err_set(
+			c->e, ERR_USAGE, JSON_CODE_PARAM, "%.100s is mapped to no name", key);
+		return;
+	}
+	for (uint32_t i = 0; i < c->s->attachment_count; i++) {
+		const struct iostate_identity *id = &c->s->attachments[i].identity;
+
+		if (strcmp(key, id->device) == 0 || strcmp(key, id->node) == 0 ||
+			strcmp(key, id->name) == 0)
+			return;
+	}
+	c->rc = err_set(c->e, ERR_USAGE, "MAP", "nothing in the state is called %.200s", key);
+	err_fix(c->e, "iovctl show FILE has the names");
+}
+
+static int check_map(const struct json *map, const struct iostate *s, struct err *e)
+{
+	struct map_check c = {s, e, 0};
+
+	if (map)
+		json_each_member(map, check_mapping, &c);
+	return c.rc;
+}
+
+static int check_names(struct registry *r, const struct attachment_spec *spec, struct err *e)
+{
+	const struct attachment *other = registry_by_name(r, spec->vm, spec->name);
+
+	if (!getpwnam(spec->owner))
+		return err_set(e, ERR_NOT_FOUND, "USER", "there is no user %s", spec->owner);
+	if (!other)
+		return 0;
+	err_set(e, ERR_REFUSED, "NAME-TAKEN", "%s has a %s already", spec->vm, spec->name);
+	err_evidence(e, "%s is %s", other->spec.id, other->spec.device);
+	return err_fix(e, "detach it, or restore under another name with --vm");
+}
+
+static int plan_device(struct attach_wish *w, const char *name, struct err *e)
+{
+	const struct device *device = inventory_resolve(w->d->inventory, name, e);
+
+	if (!device)
+		return -1;
+	if (!attach_paths[w->spec.path]->fits(device))
+		return err_set(e, ERR_REFUSED, "PATH", "%s is no disk", device->id);
+	if (!str_copy(w->spec.device, sizeof(w->spec.device), device->id))
+		return err_set(e, ERR_REFUSED, "PATH", "the name of the device is too long");
+	return attach_paths[w->spec.path]->choose(device, w, e) < 0
+		       ? -1
+		       : host_use_check(w->d->inventory, device, e);
+}
+
+static int check_apart(const struct restore *x, uint32_t i, struct err *e)
+{
+	for (uint32_t n = 0; n < i; n++)
+		if (strcmp(x->each[n].wish.spec.device, x->each[i].wish.spec.device) == 0)
+			return err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s and %s would both be %s",
+				x->each[n].wish.spec.name, x->each[i].wish.spec.name,
+				x->each[i].wish.spec.device);
+	return 0;
+}
+
+static void restore_looked(struct attach_wish *w, const struct err *e);
+
+static int plan_one(struct restore *x, uint32_t i, const struct json *map, struct err *e)
+{
+	const struct iostate_attachment *saved = &x->s->attachments[i];
+	struct restoring *one = &x->each[i];
+	struct attach_wish *w = &one->wish;
+
+	one->all = x;
+	*w = (struct attach_wish){.d = x->d, .disk_fd = -1, .done = restore_looked};
+	incoming_set_spec(saved, &w->spec);
+	str_copy(w->spec.vm, sizeof(w->spec.vm), x->vm);
+	if (check_names(x->d->registry, &w->spec, e) < 0 ||
+		plan_device(w, mapped_name(map, &saved->identity), e) < 0 ||
+		check_apart(x, i, e) < 0)
+		return err_wrap(e, "%s", saved->identity.name);
+	return 0;
+}
+
+static int restore_plan(struct restore *x, const struct restore_args *args, struct err *e)
+{
+	x->s = decode_state(args->state, e);
+	if (!x->s)
+		return -1;
+	if (!str_copy(x->vm, sizeof(x->vm), args->vm ? args->vm : x->s->origin.vm) ||
+		!name_is_valid(x->vm))
+		return err_set(e, ERR_USAGE, "NAME", "%.64s is no name of a VM", args->vm);
+	if (!x->d->supervisor)
+		return err_set(e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
+	x->each = calloc(x->s->attachment_count, sizeof(*x->each));
+	if (!x->each)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to restore");
+	for (uint32_t i = 0; i < x->s->attachment_count; i++)
+		x->each[i].wish.disk_fd = -1;
+	if (check_map(args->map, x->s, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < x->s->attachment_count; i++)
+		if (plan_one(x, i, args->map, e) < 0)
+			return -1;
+	return 0;
+}
+
+/* --- restore: the end ------------------------------------------------------------------------- */
+
+static void restore_fail(struct restore *x, const struct err *e)
+{
+	struct err words = *e;
+
+	err_wrap(&words, "restore %s", x->vm);
+	job_fail(x->job, &words);
+	restore_free(x);
+}
+
+static void restore_done(struct restore *x)
+{
+	auto_json_out struct json_out o;
+	auto_free char *text = NULL;
+	struct err e = ERR_INIT;
+	size_t len = 0;
+
+	json_out_init(&o);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "schema", "iovd.attachments/1");
+	json_out_array(&o, "attachments");
+	for (uint32_t i = 0; i < x->s->attachment_count; i++) {
+		struct attachment *a = registry_by_id(x->d->registry, x->each[i].id);
+
+		if (a)
+			registry_look(x->d->registry, a);
+		if (a)
+			attachment_put(x->d->registry, a, &o, NULL);
+	}
+	json_out_end(&o);
+	json_out_end(&o);
+	text = json_out_finish(&o, &len);
+	if (!text) {
+		err_set(&e, ERR_FAILED, "MEMORY", "it is done, but there is no memory to say so");
+		restore_fail(x, &e);
+		return;
+	}
+	job_done(x->job, text, len);
+	restore_free(x);
+}
+
+/* --- restore: back ---------------------------------------------------------------------------- */
+
+static void undo_step(struct restore *x);
+
+static void undo_detached(void *arg, struct attachment *a, const struct err *e)
+{
+	struct restore *x = arg;
+
+	if (e) { /* tried again later by itself; but it is not as it was */
+		x->why.kind = ERR_PARTLY_DONE;
+		err_evidence(&x->why, "%s cannot be detached again: %.200s", a->spec.id, e->msg);
+	}
+	undo_step(x);
+}
+
+/* Takes away the last one that is there. */
+static void undo_step(struct restore *x)
+{
+	const struct attach_caller caller = {.done = undo_detached, .arg = x};
+
+	while (x->next > 0) {
+		struct restoring *one = &x->each[--x->next];
+		struct attachment *a = registry_by_id(x->d->registry, one->id);
+		struct err e = ERR_INIT;
+
+		if (!a)
+			continue;
+		if (detach_start(x->d, a, &caller, &e) == 0)
+			return;
+		x->why.kind = ERR_PARTLY_DONE;
+		err_evidence(&x->why, "%s cannot be detached again: %.200s", a->spec.id, e.msg);
+	}
+	restore_fail(x, &x->why);
+}
+
+static void restore_undo(struct restore *x, const struct err *why)
+{
+	x->why = *why;
+	if (x->next > 0 && x->why.kind != ERR_PARTLY_DONE)
+		x->why.kind = ERR_ROLLED_BACK;
+	undo_step(x);
+}
+
+/* --- restore: there --------------------------------------------------------------------------- */
+
+static void attach_next(struct restore *x);
+
+static void one_attached(void *arg, struct attachment *a, const struct err *e)
+{
+	struct restore *x = arg;
+
+	(void)a;
+	if (e) {
+		restore_undo(x, e);
+		return;
+	}
+	x->next++;
+	attach_next(x);
+}
+
+static int attach_one(struct restore *x, struct restoring *one, struct err *e)
+{
+	const struct attach_caller caller = {.done = one_attached, .arg = x};
+	struct registry *r = x->d->registry;
+	struct attach_wish *w = &one->wish;
+	struct attachment *a;
+
+	registry_next_id(r, w->spec.id);
+	a = registry_add(r, &w->spec, e);
+	if (!a)
+		return -1;
+	str_copy(one->id, sizeof(one->id), w->spec.id);
+	attach_paths[w->spec.path]->take(a, w);
+	a->incoming = incoming_new(&x->s->attachments[one - x->each], e);
+	if (a->incoming && attach_start(x->d, a, &caller, e) == 0)
+		return 0;
+	registry_remove(r, a);
+	return -1;
+}
+
+static void attach_next(struct restore *x)
+{
+	struct err e = ERR_INIT;
+
+	if (x->next == x->s->attachment_count) {
+		restore_done(x);
+		return;
+	}
+	job_progress(x->job, 50 + 50 * x->next / x->s->attachment_count, "attaching %s",
+		x->each[x->next].wish.spec.name);
+	if (attach_one(x, &x->each[x->next], &e) < 0)
+		restore_undo(x, &e);
+}
+
+static void look_next(struct restore *x)
+{
+	struct attach_wish *w = &x->each[x->next].wish;
+	struct err e = ERR_INIT;
+
+	if (x->next == x->s->attachment_count) {
+		x->next = 0;
+		attach_next(x);
+		return;
+	}
+	job_progress(
+		x->job, 50 * x->next / x->s->attachment_count, "looking at %s", w->spec.device);
+	if (attach_paths[w->spec.path]->look(w, &e) < 0)
+		restore_fail(x, &e);
+}
+
+static void restore_looked(struct attach_wish *w, const struct err *e)
+{
+	struct restoring *one = container_of(w, struct restoring, wish);
+	struct restore *x = one->all;
+	struct err own = ERR_INIT;
+
+	if (!e && incoming_check_disk(&x->s->attachments[x->next], &w->disk, &own) < 0)
+		e = &own;
+	if (e) {
+		restore_fail(x, e);
+		return;
+	}
+	x->next++;
+	look_next(x);
+}
+
+/* The first two devices are locked; of more, the locks of the disks themselves have to do. */
+static struct job *restore_job(struct request *rq, struct restore *x, struct err *e)
+{
+	char vm[REGISTRY_NAME_MAX + 8], devices[2][PATH_MAX + 16];
+	struct job_spec job = {.verb = "restore", .objects = {vm}};
+
+	snprintf(vm, sizeof(vm), "vm:%s", x->vm);
+	for (uint32_t i = 0; i < MIN(x->s->attachment_count, 2u); i++) {
+		snprintf(devices[i], sizeof(devices[i]), "device:%s", x->each[i].wish.spec.device);
+		job.objects[1 + i] = devices[i];
+	}
+	return job_start(x->d->jobs, rq, &job, e);
+}
+
+static int restore_ask(struct request *rq, const struct restore_args *args, struct err *e)
+{
+	struct restore *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to restore");
+	x->d = request_daemon(rq);
+	if (restore_plan(x, args, e) == 0)
+		x->job = restore_job(rq, x, e);
+	if (!x->job) {
+		restore_free(x);
+		return -1;
+	}
+	look_next(x);
+	return 0;
+}
+
+void do_restore(struct request *rq, const void *args)
+{
+	struct err e = ERR_INIT;
+
+	if (restore_ask(rq, args, &e) == 0)
+		return;
+	err_wrap(&e, "restore");
+	request_fail(rq, &e);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a restored attachment begins with, and whether its disk is fit for that. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/daemon.h"
+#include "daemon/iostate.h"
+#include "daemon/supervisor.h"
+#include "lib/backends/blk_geometry.h"
+#include "lib/cleanup.h"
+
+/* What the worker holds its own against (blk_adopt()). */
+static void put_config(const struct iostate_disk *d, uint8_t config[SESSION_CONFIG_BYTES])
+{
+	const struct blk_geometry g = {
+		.sectors = d->size_bytes / 512,
+		.block_size = d->block_size,
+		.physical_block_size = d->physical_block_size,
+		.queues = (uint16_t)d->queues,
+		.write_cache = d->write_cache,
+	};
+
+	blk_geometry_to_config(&g, config);
+}
+
+static void put_rings(const struct iostate_attachment *saved, struct session_facts *facts)
+{
+	bool packed = saved->features.acknowledged & IOSTATE_F_PACKED;
+
+	for (uint32_t i = 0; i < saved->ring_count; i++) {
+		const struct iostate_ring *ring = &saved->rings[i];
+		const struct taken_position at = {
+			ring->avail, ring->used, ring->avail_wrap, ring->used_wrap};
+
+		facts->rings[ring->index] =
+			(struct session_ring){.size = ring->size, .base = taken_base(&at, packed)};
+	}
+}
+
+static void put_requests(const struct iostate_attachment *saved, struct taken *t)
+{
+	for (uint32_t i = 0; i < saved->request_count; i++)
+		t->requests[i] = (struct taken_request){
+			.ring = saved->requests[i].ring,
+			.head = saved->requests[i].head,
+			.descs = saved->requests[i].descs,
+			.counter = saved->requests[i].counter,
+		};
+	for (uint32_t i = 0; i < saved->desc_count; i++)
+		t->descs[i] = (struct taken_desc){
+			.addr = saved->descs[i].addr,
+			.len = saved->descs[i].len,
+			.id = saved->descs[i].id,
+			.flags = saved->descs[i].flags,
+		};
+}
+
+struct incoming *incoming_new(const struct iostate_attachment *saved, struct err *e)
+{
+	struct incoming *in = calloc(1, sizeof(*in));
+
+	if (!in || taken_allocate(&in->taken, saved->request_count, saved->desc_count, e) < 0) {
+		free(in);
+		err_set(e, ERR_FAILED, "MEMORY", "no memory for an I/O state");
+		return NULL;
+	}
+	in->facts.acknowledged = saved->features.acknowledged;
+	put_config(&saved->disk, in->facts.config);
+	put_rings(saved, &in->facts);
+	put_requests(saved, &in->taken);
+	return in;
+}
+
+void incoming_free(struct incoming *in)
+{
+	if (!in)
+		return;
+	taken_release(&in->taken);
+	free(in);
+}
+
+int incoming_fill(struct daemon *d, const struct attachment *a, struct err *e)
+{
+	const struct incoming *in = a->incoming;
+	auto_close int list = -1;
+
+	if (!in)
+		return 0;
+	if (session_facts_set_incoming(a->page_fd, &in->facts, e) < 0)
+		return -1;
+	if (!in->taken.request_count)
+		return 0;
+	list = taken_to_fd(&in->taken, e);
+	return list < 0 ? -1 : supervisor_fill(d->supervisor, a, VAULT_INCOMING, list, e);
+}
+
+void incoming_set_spec(const struct iostate_attachment *saved, struct attachment_spec *spec)
+{
+	spec->path = ATTACHMENT_PARAVIRT;
+	spec->queues = saved->disk.queues;
+	spec->readonly = saved->disk.readonly;
+	spec->cache = (enum attachment_cache)saved->policy.cache;
+	spec->on_error = (enum attachment_on_error)saved->policy.on_error;
+	str_copy(spec->name, sizeof(spec->name), saved->identity.name);
+	str_copy(spec->owner, sizeof(spec->owner), saved->policy.owner);
+}
+
+int incoming_check_disk(
+	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e)
+{
+	uint64_t size = disk->size_bytes / 512 * 512;
+
+	if (size != saved->disk.size_bytes) {
+		err_set(e, ERR_REFUSED, "DISK-DIFFERS", "the disk for %s has another size",
+			saved->identity.name);
+		return err_evidence(e, "%llu bytes; %s had %llu", (unsigned long long)size,
+			saved->identity.device, (unsigned long long)saved->disk.size_bytes);
+	}
+	if (disk->block_size != saved->disk.block_size) {
+		err_set(e, ERR_REFUSED, "DISK-DIFFERS",
+			"the disk for %s has blocks of another size", saved->identity.name);
+		return err_evidence(e, "%u bytes; those of %s had %u", disk->block_size,
+			saved->identity.device, saved->disk.block_size);
+	}
+	return 0;
+}

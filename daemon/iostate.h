@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Between attachments and their I/O state (lib/migrate/iostate.h): what is saved of one that rests,
+ * and what another one begins with. The guest's side of it is in the session page and the in-flight
+ * region, both read by pread() only: they are a worker's and a VMM's word.
+ */
+#pragma once
+
+#include "daemon/attach.h"
+#include "lib/backends/session_facts.h"
+#include "lib/migrate/iostate.h"
+
+struct daemon;
+
+/*
+ * The state of all attachments of a VM, to be iostate_free()d. NULL with e set: there is no such VM,
+ * one of them is not quiesced (NOT-QUIESCED), its VMM has gone (NO-VMM), or it goes by a path that
+ * has no state to save (PATH).
+ */
+struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e);
+
+/* What a restored attachment begins with, until its rings have arrived. */
+struct incoming {
+	struct session_facts facts;
+	struct taken taken;
+};
+
+struct incoming *incoming_new(const struct iostate_attachment *saved, struct err *e);
+void incoming_free(struct incoming *in);
+
+/* Into the fresh page and vault of `a`, before its first worker. */
+int incoming_fill(struct daemon *d, const struct attachment *a, struct err *e);
+
+/* As it was when it was saved, but for the names (vm, device, node, id). */
+void incoming_set_spec(const struct iostate_attachment *saved, struct attachment_spec *spec);
+
+/* Is the disk as that one was? 0, or -1 (DISK-DIFFERS), saying what differs. */
+int incoming_check_disk(
+	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e);
