@@ -223,6 +223,18 @@ static int read_ranges(
 	return 0;
 }
 
+/* What ends with the last byte of all can be mapped, but never unmapped: its end is 0 to type1. */
+static void leave_out_the_end(struct iommu_limits *limits)
+{
+	struct iova_range *last;
+
+	if (limits->range_count == 0)
+		return;
+	last = &limits->ranges[limits->range_count - 1];
+	if (last->last == UINT64_MAX)
+		last->last -= limits->granule_bytes;
+}
+
 static int type1_limits(struct iommu_space *s, struct iommu_limits *limits, struct err *e)
 {
 	auto_free struct vfio_iommu_type1_info *info = read_info(s->fd, e);
@@ -233,6 +245,7 @@ static int type1_limits(struct iommu_space *s, struct iommu_limits *limits, stru
 		return -1;
 	iommu_limits_set_granule(
 		limits, info->flags & VFIO_IOMMU_INFO_PGSIZES ? info->iova_pgsizes : 0);
+	leave_out_the_end(limits);
 	avail = find_cap(info, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, sizeof(*avail), &room);
 	limits->maps_left = avail ? avail->avail : UINT64_MAX;
 	return 0;
