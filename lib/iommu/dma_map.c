@@ -184,6 +184,9 @@ int dma_buffer_new(struct iommu_space *space, uint64_t len_bytes, enum dma_pages
 	piece.iov_base = new_memory(piece.iov_len, page, pages);
 	if (piece.iov_base == MAP_FAILED)
 		return err_sys(e, errno, "get %zu bytes of memory for a buffer", piece.iov_len);
+	/* See dma_buffer_map(). What fails here fails there with words. */
+	if (!(access & IOMMU_WRITE))
+		madvise(piece.iov_base, piece.iov_len, MADV_POPULATE_WRITE);
 	if (dma_buffer_map(space, &piece, 1, max_addr, access, buffer, e) < 0) {
 		munmap(piece.iov_base, piece.iov_len);
 		return -1;

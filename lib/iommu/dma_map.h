@@ -21,7 +21,9 @@ struct dma_buffer {
 /*
  * Maps the pieces (each starting and ending on a page) one behind the other, into a range below
  * max_addr (iova_mask() of the device). The range is aligned as the first piece is, as far as the
- * free addresses allow, so that huge pages stay huge. The memory must outlive the mapping. -1 with
+ * free addresses allow, so that huge pages stay huge. The memory must outlive the mapping; what the
+ * device may only read must have been written to once (before Linux 6.2 it would else go on reading
+ * zeroes: the page that was pinned is not the one that the first write makes). -1 with
  * e set and nothing mapped: as iommu_map(), and IOVA-NOSPC (no such range is free).
  */
 int dma_buffer_map(struct iommu_space *space, const struct iovec *pieces, size_t count,
