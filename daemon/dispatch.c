@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/daemon.h"
 #include "daemon/do.h"
+#include "daemon/file_look.h"
+#include "daemon/inventory.h"
 #include "lib/cleanup.h"
 #include "lib/fdio.h"
 #include "lib/log.h"
@@ -21,15 +24,17 @@ const struct method dispatch_methods[] = {
 		.run = do_list_devices},
 	{MANAGER("ListGroups"), ROLE_READ, LOCK_NONE, .run = do_list_groups},
 	{MANAGER("ShowGroup"), ROLE_READ, LOCK_NONE, .params = &do_show_group_params,
-		.run = do_show_group},
+		.names = "group", .run = do_show_group},
 	{MANAGER("SetGroup"), ROLE_CHANGE, LOCK_JOB, .params = &do_set_group_params,
-		.run = do_set_group},
-	{MANAGER("Show"), ROLE_READ, LOCK_NONE, .params = &do_show_params, .run = do_show},
+		.names = "group", .run = do_set_group},
+	{MANAGER("Show"), ROLE_READ, LOCK_NONE, .params = &do_show_params, .names = "name",
+		.run = do_show},
 
 	{MANAGER("ListAttachments"), ROLE_READ, LOCK_NONE, .params = &do_list_attachments_params,
 		.run = do_list_attachments},
 	{MANAGER("ListVms"), ROLE_READ, LOCK_NONE, .run = do_list_vms},
-	{MANAGER("Attach"), ROLE_CHANGE, LOCK_JOB, .params = &do_attach_params, .run = do_attach},
+	{MANAGER("Attach"), ROLE_CHANGE, LOCK_JOB, .params = &do_attach_params, .names = "device",
+		.run = do_attach},
 	{MANAGER("Detach"), ROLE_CHANGE, LOCK_JOB, .params = &do_detach_params, .run = do_detach},
 
 	{MANAGER("Quiesce"), ROLE_CHANGE, LOCK_JOB, .params = &do_quiesce_params,
@@ -41,16 +46,18 @@ const struct method dispatch_methods[] = {
 	{MANAGER("Restore"), ROLE_CHANGE, LOCK_JOB, .params = &do_restore_params,
 		.run = do_restore},
 
-	{MANAGER("Bind"), ROLE_CHANGE, LOCK_JOB, .params = &do_bind_params, .run = do_bind},
-	{MANAGER("Release"), ROLE_CHANGE, LOCK_JOB, .params = &do_release_params,
+	{MANAGER("Bind"), ROLE_CHANGE, LOCK_JOB, .params = &do_bind_params, .names = "device",
+		.run = do_bind},
+	{MANAGER("Release"), ROLE_CHANGE, LOCK_JOB, .params = &do_release_params, .names = "device",
 		.run = do_release},
 
 	{MANAGER("HandOver"), ROLE_CHANGE, LOCK_NONE, .params = &do_hand_over_params,
 		.run = do_hand_over},
 
 	{MANAGER("CreateVfs"), ROLE_CHANGE, LOCK_JOB, .params = &do_create_vfs_params,
-		.run = do_create_vfs},
-	{MANAGER("SetVf"), ROLE_CHANGE, LOCK_JOB, .params = &do_set_vf_params, .run = do_set_vf},
+		.names = "pf", .run = do_create_vfs},
+	{MANAGER("SetVf"), ROLE_CHANGE, LOCK_JOB, .params = &do_set_vf_params, .names = "vf",
+		.run = do_set_vf},
 
 	{MANAGER("ListJobs"), ROLE_READ, LOCK_NONE, .run = do_list_jobs},
 	{MANAGER("ShowJob"), ROLE_READ, LOCK_NONE, .params = &do_show_job_params,
@@ -274,6 +281,66 @@ static int dispatch_read_args(struct request *rq, struct json_span text, struct 
 	return json_read_params(rq->parameters, params, rq->args, e);
 }
 
+/* A request that waits for a hand to look where a path leads. */
+struct look_wait {
+	struct request *rq; /* NULL: its client has gone */
+};
+
+static void look_gone(void *arg)
+{
+	((struct look_wait *)arg)->rq = NULL;
+}
+
+static void look_done(void *arg, const struct inventory_look *look, const struct err *e)
+{
+	struct look_wait *w = arg;
+	struct request *rq = w->rq;
+	struct inventory *inv;
+
+	free(w);
+	if (!rq)
+		return;
+	request_on_gone(rq, NULL, NULL);
+	if (e) {
+		request_fail(rq, e);
+		return;
+	}
+	inv = rq->daemon->inventory; /* which outlives the request */
+	inventory_set_look(inv, json_member_str(rq->parameters, rq->method->names), look);
+	rq->method->run(rq, rq->args);
+	inventory_set_look(inv, NULL, NULL);
+}
+
+static void dispatch_look(struct request *rq, const char *name)
+{
+	struct look_wait *w = malloc(sizeof(*w));
+	struct err e = ERR_INIT;
+
+	if (!w) {
+		err_set(&e, ERR_FAILED, "MEMORY", "no memory to look at %s", name);
+		request_fail(rq, &e);
+		return;
+	}
+	w->rq = rq;
+	if (file_look_begin(rq->daemon->hands, name, look_done, w, &e) < 0) {
+		free(w);
+		request_fail(rq, &e);
+		return;
+	}
+	request_on_gone(rq, look_gone, w);
+}
+
+static void dispatch_run(struct request *rq)
+{
+	const char *name =
+		rq->method->names ? json_member_str(rq->parameters, rq->method->names) : NULL;
+
+	if (name && inventory_wants_look(name))
+		dispatch_look(rq, name);
+	else
+		rq->method->run(rq, rq->args);
+}
+
 /* Ends the request, or hands it to its handler. */
 static void dispatch_call(struct request *rq, const struct varlink_call *call)
 {
@@ -294,7 +361,7 @@ static void dispatch_call(struct request *rq, const struct varlink_call *call)
 		err_set(&e, ERR_USAGE, "MORE", "it has many replies, and the call takes one");
 		request_fail_standard(rq, "ExpectedMore", NULL, NULL, &e);
 	} else if (dispatch_read_args(rq, call->parameters, &e) == 0) {
-		rq->method->run(rq, rq->args);
+		dispatch_run(rq);
 	} else if (strcmp(e.code, JSON_CODE_PARAM) == 0) {
 		request_fail_standard(rq, "InvalidParameter", "parameter", e.evidence, &e);
 	} else {

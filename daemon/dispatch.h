@@ -38,8 +38,11 @@ struct method {
 	const char *name; /* in full */
 	enum role role;
 	enum lock_class lock;
-	bool stream;                                       /* many replies: only with "more" */
-	const struct json_params *params;                  /* NULL: none */
+	bool stream;                      /* many replies: only with "more" */
+	const struct json_params *params; /* NULL: none */
+	/* The parameter that names a device: if it is a path, a hand looks where that leads, before
+	 * run(). */
+	const char *names;
 	void (*run)(struct request *rq, const void *args); /* args: the structure of `params` */
 };
 

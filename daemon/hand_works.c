@@ -3,6 +3,7 @@
 #include "daemon/backing.h"
 #include "daemon/binding_works.h"
 #include "daemon/config_reader.h"
+#include "daemon/file_look.h"
 #include "daemon/group_type.h"
 #include "daemon/handover.h"
 #include "daemon/hands.h"
@@ -13,6 +14,7 @@ const struct hand_work hand_works[] = {
 	{"config", sizeof(struct config_batch), config_work_read},
 	{"group-type", 0, group_type_work},
 	{"open", sizeof(struct backing_facts), backing_work_open},
+	{FILE_LOOK_WORK, sizeof(struct inventory_look), file_look_work},
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},
 	{BINDING_WORK_MAKE, 0, binding_work_make},
 	{"vfio-reset", 0, passthrough_work_reset},

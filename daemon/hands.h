@@ -16,7 +16,7 @@
 
 #define HAND_NAME        "iovd-hand"
 #define HAND_WORDS       6
-#define HAND_RESULT_SIZE 1024 /* largest result, a plain structure */
+#define HAND_RESULT_SIZE 4352 /* largest result, a plain structure */
 
 struct hands;
 

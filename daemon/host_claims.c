@@ -271,12 +271,30 @@ static void collect_bcache(struct inventory *inv)
 
 /* --- claims: what iovd itself gave away ------------------------------------------------------- */
 
-static struct inv_node *attached_node(struct inventory *inv, const char *device)
+/* As it is, if that can be seen without waiting; else as it was when it was opened. */
+static struct inv_node *attached_file(struct inventory *inv, const struct inventory_attachment *a)
 {
-	struct err e = ERR_INIT;
+	struct inv_node *node = inv_find(inv, DEVICE_FILE, a->device);
+	struct file_facts facts;
+
+	if (node) {
+		inv_refresh_file(inv, node);
+		return inv_find(inv, DEVICE_FILE, a->device);
+	}
+	if (file_look_now(a->device, &facts) < 0)
+		facts = (struct file_facts){.fs = a->fs,
+			.inode = a->inode,
+			.size_bytes = a->size_bytes,
+			.is_regular = true};
+	return inv_add_file(inv, a->device, &facts, NULL);
+}
+
+static struct inv_node *attached_node(struct inventory *inv, const struct inventory_attachment *a)
+{
+	const char *device = a->device;
 
 	if (device[0] == '/')
-		return inv_add_file(inv, device, &e);
+		return attached_file(inv, a);
 	for (unsigned int class = 0; class < DEVICE_CLASS_COUNT; class ++) {
 		struct inv_node *node = inv_find(inv, (enum device_class) class, device);
 
@@ -321,7 +339,7 @@ static void claim_attached_file(
 static void collect_attachment(void *arg, const struct inventory_attachment *a)
 {
 	struct inventory *inv = arg;
-	struct inv_node *node = attached_node(inv, a->device);
+	struct inv_node *node = attached_node(inv, a);
 
 	if (!node)
 		return;

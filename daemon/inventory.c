@@ -206,9 +206,18 @@ struct inv_node *inv_update(struct inventory *inv, enum device_class class, cons
 	return node;
 }
 
-struct inv_node *inv_add_file(struct inventory *inv, const char *path, struct err *e)
+void inv_refresh_file(struct inventory *inv, struct inv_node *node)
 {
-	struct device *dev = device_read_file(path, e);
+	struct file_facts facts;
+
+	if (file_look_now(node->dev->id, &facts) == 0)
+		inv_add_file(inv, node->dev->id, &facts, NULL);
+}
+
+struct inv_node *inv_add_file(
+	struct inventory *inv, const char *path, const struct file_facts *facts, struct err *e)
+{
+	struct device *dev = device_of_file(path, facts, e);
 	struct inv_node *node;
 
 	if (!dev)
@@ -528,13 +537,12 @@ bool inventory_refresh(struct inventory *inv, const struct device **d)
 {
 	enum device_class class = (*d)->class;
 	auto_free char *id = strdup((*d)->id);
-	struct err e = ERR_INIT;
 	struct inv_node *node;
 
 	inv_settle(inv);
 	node = id ? inv_find(inv, class, id) : NULL;
 	if (node && class == DEVICE_FILE) {
-		node = inv_add_file(inv, id, &e);
+		inv_refresh_file(inv, node);
 	} else if (node) {
 		for (size_t i = 0; i < inv->node_count; i++)
 			if (inv_stands_on(inv, inv->nodes[i], node))

@@ -35,11 +35,28 @@ typedef void inventory_tell_fn(
 
 void inventory_set_listener(struct inventory *inv, inventory_tell_fn *fn, void *arg);
 
+/*
+ * What a hand saw where a path leads, for the resolve that comes next: the inventory itself never
+ * waits for a file system. Plain data.
+ */
+struct inventory_look {
+	int error; /* 0, or an errno */
+	char real[PATH_MAX];
+	struct file_facts facts;
+};
+
+/* Whether a name may be that of a file, so that a hand must look first. */
+bool inventory_wants_look(const char *name);
+
+/* `look` (NULL: none any more) is where `name` leads; both stay the caller's, until then. */
+void inventory_set_look(struct inventory *inv, const char *name, const struct inventory_look *look);
+
 /* Who has attached what: for each attachment the source calls visit() once. */
 struct inventory_attachment {
 	const char *id, *vm;
-	const char *device; /* the device's id */
-	bool is_untrusted;  /* it could not be reset: quarantined */
+	const char *device;             /* the device's id */
+	uint64_t fs, inode, size_bytes; /* of a file, as it was opened; 0 where nobody knows */
+	bool is_untrusted;              /* it could not be reset: quarantined */
 };
 
 typedef void inventory_visit_fn(void *visit_arg, const struct inventory_attachment *a);
@@ -69,8 +86,8 @@ const struct device *inventory_find(struct inventory *inv, enum device_class cla
 
 /*
  * By any name that people paste: an id, 41:00.0, pci_0000_41_00_0, /dev/sdb, /dev/disk/by-id/...,
- * nvme0 (a controller: its PCI function), /sys/class/net/eth1, or the absolute path of an image file (that device is forgotten with the
- * next call). NULL with e set: ERR_NOT_FOUND, or ERR_USAGE when several fit, listing them.
+ * nvme0 (a controller: its PCI function), /sys/class/net/eth1, or the absolute path of an image file that a hand looked at (that device is
+ * forgotten with the next call). NULL with e set: ERR_NOT_FOUND, or ERR_USAGE when several fit, listing them.
  */
 const struct device *inventory_resolve(struct inventory *inv, const char *name, struct err *e);
 

@@ -67,6 +67,8 @@ struct inventory {
 
 	inventory_attachments_fn *attachments;
 	void *attachments_arg;
+	const char *look_name; /* of the look that is there for the next resolve */
+	const struct inventory_look *look;
 	inventory_wedged_fn *wedged;
 	void *wedged_arg;
 	pid_t keeper; /* what it and its children have open is ours; 0: none */
@@ -91,8 +93,12 @@ struct inv_node *inv_update(struct inventory *inv, enum device_class class, cons
 
 void inv_remove(struct inventory *inv, struct inv_node *node);
 
-/* A node for an image file that exists; NULL with e set. */
-struct inv_node *inv_add_file(struct inventory *inv, const char *path, struct err *e);
+/* A node for an image file, with these facts; NULL with e set. */
+struct inv_node *inv_add_file(
+	struct inventory *inv, const char *path, const struct file_facts *facts, struct err *e);
+
+/* The facts of a file's node as they are by now, if they can be had without waiting. */
+void inv_refresh_file(struct inventory *inv, struct inv_node *node);
 
 /* Notes a change / tells the watchers all that was noted. */
 void inv_news_add(struct inventory *inv, enum inv_event event, const struct inv_node *node);

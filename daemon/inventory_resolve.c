@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "daemon/inventory_model.h"
@@ -87,6 +86,12 @@ struct inv_node *inv_find_block_path(struct inventory *inv, const char *path)
 
 /* --- the forms of a name ---------------------------------------------------------------------- */
 
+/* Not by ".." to somewhere else, where looking may take for ever. */
+static bool leads_below(const char *folder, const char *name)
+{
+	return strncmp(name, folder, strlen(folder)) == 0 && !strstr(name, "/..");
+}
+
 static void match_ids(struct inventory *inv, const char *name, struct matches *m)
 {
 	for (unsigned int class = 0; class < DEVICE_CLASS_COUNT; class ++)
@@ -121,7 +126,7 @@ static void match_sys(struct inventory *inv, const char *name, struct matches *m
 	char real[SYSFS_PATH_MAX];
 	struct sysfs_dir at;
 
-	if (strncmp(name, "/sys/", 5) != 0 || !sysfs_dir_init(&at, inv->root, "%s", name) ||
+	if (!leads_below("/sys/", name) || !sysfs_dir_init(&at, inv->root, "%s", name) ||
 		sysfs_real_path(&at, real, sizeof(real)) < 0)
 		return;
 	for (size_t i = 0; i < inv->node_count; i++) {
@@ -147,20 +152,23 @@ static void match_controller(struct inventory *inv, const char *name, struct mat
 /* A path that is neither: an image file, or a link to a device. */
 static int match_file(struct inventory *inv, const char *name, struct matches *m, struct err *e)
 {
-	char real[PATH_MAX];
-	struct stat st;
+	const struct inventory_look *look = inv->look;
 	struct inv_node *node;
 
-	if (!realpath(name, real) || stat(real, &st) < 0) {
-		err_set(e, errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_FAILED,
+	if (!look || strcmp(inv->look_name, name) != 0)
+		return err_set(e, ERR_FAILED, "INTERNAL", "nobody looked where %s leads", name);
+	if (look->error) {
+		err_set(e,
+			look->error == ENOENT || look->error == ENOTDIR ? ERR_NOT_FOUND
+									: ERR_FAILED,
 			"NO-SUCH", "there is no file %s", name);
-		return err_evidence(e, "%s: %s", name, strerror(errno));
+		return err_evidence(e, "%s: %s", name, strerror(look->error));
 	}
-	if (S_ISBLK(st.st_mode) && sysroot_is_live(inv->root)) {
-		match_add(m, inv_find_block_number(inv, st.st_rdev));
+	if (look->facts.is_block && sysroot_is_live(inv->root)) {
+		match_add(m, inv_find_block_number(inv, look->facts.number));
 		return 0;
 	}
-	node = inv_add_file(inv, real, e);
+	node = inv_add_file(inv, look->real, &look->facts, e);
 	if (!node)
 		return -1;
 	match_add(m, node);
@@ -183,6 +191,17 @@ static int refuse_ambiguous(const char *name, const struct matches *m, struct er
 	return err_fix(e, "say which one, in full");
 }
 
+bool inventory_wants_look(const char *name)
+{
+	return name[0] == '/' && !leads_below("/sys/", name);
+}
+
+void inventory_set_look(struct inventory *inv, const char *name, const struct inventory_look *look)
+{
+	inv->look_name = name;
+	inv->look = look;
+}
+
 static void drop_unattached_files(struct inventory *inv)
 {
 	for (size_t i = inv->node_count; i-- > 0 && inv->nodes[i]->dev->class == DEVICE_FILE;)
@@ -199,13 +218,13 @@ const struct device *inventory_resolve(struct inventory *inv, const char *name, 
 	match_ids(inv, name, &m);
 	if (m.count == 0)
 		match_pci(inv, name, &m);
-	if (m.count == 0 && strncmp(name, "/dev/", 5) == 0)
+	if (m.count == 0 && leads_below("/dev/", name))
 		match_add(&m, inv_find_block_path(inv, name));
 	if (m.count == 0)
 		match_sys(inv, name, &m);
 	if (m.count == 0)
 		match_controller(inv, strncmp(name, "/dev/", 5) == 0 ? name + 5 : name, &m);
-	if (m.count == 0 && name[0] == '/' && match_file(inv, name, &m, e) < 0)
+	if (m.count == 0 && inventory_wants_look(name) && match_file(inv, name, &m, e) < 0)
 		return NULL;
 	if (m.count == 1)
 		return m.nodes[0]->dev;

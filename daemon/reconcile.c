@@ -75,6 +75,9 @@ static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_a
 		struct inventory_attachment told = {.id = a->spec.id,
 			.vm = a->spec.vm,
 			.device = a->spec.device,
+			.fs = a->disk.fs,
+			.inode = a->disk.inode,
+			.size_bytes = a->disk_bytes,
 			.is_untrusted = a->is_untrusted};
 
 		visit(visit_arg, &told);

@@ -155,7 +155,7 @@ bool device_take_pci_parent(struct device *d, const struct sysroot *root)
 
 /* --- reading one device ----------------------------------------------------------------------- */
 
-static struct device *device_new(enum device_class class, const char *id, const char *syspath)
+struct device *device_new(enum device_class class, const char *id, const char *syspath)
 {
 	struct device *d = calloc(1, sizeof(*d));
 
@@ -253,39 +253,6 @@ struct device *device_read(const struct sysroot *root, enum device_class class, 
 	return steal_ptr(&d);
 }
 
-struct device *device_read_file(const char *path, struct err *e)
-{
-	struct fingerprint f;
-	struct device *d;
-	struct stat st;
-	char text[64];
-
-	if (stat(path, &st) < 0) {
-		bool gone = errno == ENOENT || errno == ENOTDIR;
-
-		err_set(e, gone ? ERR_NOT_FOUND : ERR_FAILED, "DEV-GONE", "there is no file %s: %s",
-			path, strerror(errno));
-		return NULL;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		err_set(e, ERR_USAGE, "DEV-NAME", "%s is neither a device nor an image file", path);
-		return NULL;
-	}
-	d = device_new(DEVICE_FILE, path, NULL);
-	if (!d) {
-		err_sys(e, ENOMEM, "read the facts of %s", path);
-		return NULL;
-	}
-	d->file = (struct device_file){
-		.fs = st.st_dev, .inode = st.st_ino, .size_bytes = (uint64_t)st.st_size};
-	snprintf(text, sizeof(text), "%llx:%llx", (unsigned long long)st.st_dev,
-		(unsigned long long)st.st_ino);
-	fingerprint_init(&f, "file");
-	fingerprint_add(&f, text);
-	fingerprint_text(&f, d->fingerprint);
-	return d;
-}
-
 void device_node_path(const struct device *d, char *path, size_t size)
 {
 	path[0] = '\0';
@@ -297,14 +264,6 @@ void device_node_path(const struct device *d, char *path, size_t size)
 			if (*s == '!') /* how /sys writes the slash of cciss/c0d0 */
 				*s = '/';
 	}
-}
-
-bool device_is_file(const struct device *d, const char *path)
-{
-	struct stat st;
-
-	return d->class == DEVICE_FILE && stat(path, &st) == 0 && st.st_dev == d->file.fs &&
-	       st.st_ino == d->file.inode;
 }
 
 bool device_is_claimed(const char *path)

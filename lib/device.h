@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <sys/types.h>
 
 #include "lib/err.h"
@@ -108,8 +109,23 @@ const char *device_class_dir(enum device_class class);
 struct device *device_read(const struct sysroot *root, enum device_class class, const char *id,
 	struct pci_names *names, struct err *e);
 
-/* An image file of the machine we run on (a sysroot does not apply). `path` is absolute. */
-struct device *device_read_file(const char *path, struct err *e);
+/* --- image files (lib/device_file.c): of the machine we run on, a sysroot does not apply ------- */
+
+/* What a path leads to. Plain data: a hand's answer. */
+struct file_facts {
+	uint64_t fs, inode, number; /* the last of a block device */
+	uint64_t size_bytes;
+	bool is_regular, is_block;
+};
+
+/* All links followed. 0 or -errno. May wait for a server for ever: for hands. */
+int file_look(const char *path, char real[static PATH_MAX], struct file_facts *facts);
+
+/* What the kernel knows without asking anybody; -EAGAIN where it would have to. Never waits. */
+int file_look_now(const char *path, struct file_facts *facts);
+
+/* `path` is absolute. NULL with e set. */
+struct device *device_of_file(const char *path, const struct file_facts *facts, struct err *e);
 
 void device_free(struct device *d);
 
@@ -122,7 +138,7 @@ static inline void device_free_p(struct device **d)
 /* What is given to a VM's worker to open: "/dev/sda", "/srv/disk.img"; "" if there is no such. */
 void device_node_path(const struct device *d, char *path, size_t size);
 
-/* d is an image file, and `path` leads to the same file. */
+/* d is an image file, and `path` leads to the same file, as far as can be seen without waiting. */
 bool device_is_file(const struct device *d, const char *path);
 
 /*

@@ -16,6 +16,9 @@ void fingerprint_init(struct fingerprint *f, const char *what);
 void fingerprint_add(struct fingerprint *f, const char *text);
 void fingerprint_text(const struct fingerprint *f, char text[static 33]);
 
+/* Empty but for its names; syspath may be NULL. NULL without memory. */
+struct device *device_new(enum device_class class, const char *id, const char *syspath);
+
 /* Adds an edge, once. False without memory, or past DEVICE_MAX_LOWER. */
 bool device_add_lower(struct device *d, enum device_class class, const char *id);
 

@@ -16,10 +16,22 @@ static void open_scene(const char *scene)
 	ck_assert_msg(inventory_new(tree_make(scene), NULL, &inv, &e) == 0, "%s", e.msg);
 }
 
+/* As the daemon does it: where a path leads is looked at beforehand. */
+static const struct device *resolve(const char *name, struct err *e)
+{
+	static struct inventory_look look;
+
+	if (inventory_wants_look(name)) {
+		look.error = -file_look(name, look.real, &look.facts);
+		inventory_set_look(inv, name, &look);
+	}
+	return inventory_resolve(inv, name, e);
+}
+
 static const struct device *get(const char *name)
 {
 	struct err e = ERR_INIT;
-	const struct device *d = inventory_resolve(inv, name, &e);
+	const struct device *d = resolve(name, &e);
 
 	ck_assert_msg(d, "%s: %s", name, e.msg);
 	return d;
@@ -80,7 +92,7 @@ static void check_no_such(const char *name, enum err_kind kind, const char *evid
 {
 	struct err e = ERR_INIT;
 
-	ck_assert_ptr_null(inventory_resolve(inv, name, &e));
+	ck_assert_ptr_null(resolve(name, &e));
 	ck_assert_msg(e.kind == kind, "%s: %s", name, e.msg);
 	ck_assert_msg(strstr(e.evidence, evidence), "%s: %s", name, e.evidence);
 }
@@ -311,7 +323,7 @@ START_TEST(names_that_do_not_tell)
 	check_no_such("", ERR_NOT_FOUND, "");
 	check_no_such("42:00.0", ERR_NOT_FOUND, "");
 	check_no_such("/dev/nosuch", ERR_NOT_FOUND, "");
-	check_no_such("/sys/class", ERR_USAGE, "");
+	check_no_such("/sys/class", ERR_NOT_FOUND, "");
 	check_no_such("../../etc/passwd", ERR_NOT_FOUND, "");
 	inventory_free(inv);
 	tree_remove();
@@ -533,6 +545,23 @@ static unsigned int count_listed(const struct inventory_filter *filter)
 	return count;
 }
 
+/* Names that a hand must have looked at, and nobody else may. */
+START_TEST(paths_are_not_followed_by_the_daemon)
+{
+	struct err e = ERR_INIT;
+
+	open_scene("volumes");
+	ck_assert(inventory_wants_look("/srv/a.img"));
+	ck_assert(inventory_wants_look("/dev/sda"));
+	ck_assert(inventory_wants_look("/sys/../srv/a.img"));
+	ck_assert(!inventory_wants_look("/sys/class/net/eth0"));
+	ck_assert(!inventory_wants_look("sda"));
+	ck_assert_ptr_null(inventory_resolve(inv, tree_root, &e));
+	ck_assert_str_eq(e.code, "INTERNAL");
+	inventory_free(inv);
+}
+END_TEST
+
 START_TEST(lists_and_filters)
 {
 	const struct inventory_attachment disk = {
@@ -587,5 +616,5 @@ UNIT_MAIN(root_on_lvm_on_md, mount_through_multipath, route_through_bridge_vlan_
 	recorded_virtual_machine, recorded_server, names_that_people_paste, names_that_do_not_tell,
 	broken_trees_cost_only_what_is_broken, without_mounts_nothing_is_called_free,
 	new_uses_are_seen_at_once, attached_devices_are_taken, a_partition_is_taken_with_its_disk,
-	wedged_devices_are_shown_and_told, image_files_are_devices_when_named, lists_and_filters,
-	fingerprints_tell_devices_apart)
+	wedged_devices_are_shown_and_told, image_files_are_devices_when_named,
+	paths_are_not_followed_by_the_daemon, lists_and_filters, fingerprints_tell_devices_apart)
