@@ -27,6 +27,7 @@
 #include "daemon/hands.h"
 #include "daemon/inventory.h"
 #include "lib/cleanup.h"
+#include "lib/fault.h"
 #include "lib/iommu/group.h"
 #include "lib/log.h"
 
@@ -133,6 +134,7 @@ static void take_made(void *arg, const void *result, size_t len, int fd, const s
 
 	(void)result, (void)len, (void)fd;
 	op_refresh(op, op->rows.rows[op->at].device);
+	fault_point("binding.taken.%zu", op->at);
 	if (e) {
 		op_end(op, e);
 		return;
@@ -222,6 +224,7 @@ static void take_look(struct binding_op *op)
 		op_end(op, &e);
 		return;
 	}
+	fault_point("binding.kept");
 	op->at = 0;
 	take_next(op);
 }
@@ -279,6 +282,7 @@ static void given_back(void *arg, const void *result, size_t len, int fd, const 
 
 	(void)result, (void)len, (void)fd;
 	op_refresh(op, op->rows.rows[op->at].device);
+	fault_point("binding.given.%zu", op->at);
 	if (e && e->kind != ERR_NOT_FOUND)
 		op_end(op, e);
 	else

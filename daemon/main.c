@@ -356,7 +356,8 @@ static int main_apply(struct process *p, struct err *e)
 		return -1;
 	d->conf = &p->conf;
 	d->loop = loop_new(e);
-	if (!d->loop)
+	d->events = d->loop ? events_new(e) : NULL; /* that nobody watches */
+	if (!d->events)
 		return -1;
 	rc = main_take_inventory(p, e);
 	if (rc == 0)
