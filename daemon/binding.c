@@ -31,8 +31,6 @@
 #include "lib/iommu/group.h"
 #include "lib/log.h"
 
-#define HAND_MS 15000 /* a slow driver's probe takes seconds; nothing takes this long */
-
 /* One take or give back that goes on. */
 struct binding_op {
 	struct daemon *d;
@@ -80,21 +78,30 @@ static struct binding_op *op_new(struct daemon *d, const char *holder, watch_fn 
 	return NULL;
 }
 
-/* A hand that works on a device, told what and how by up to three words. */
-static int op_hand(struct binding_op *op, const char *id, const char *work, const char *a,
-	const char *b, hand_done_fn *done, struct err *e)
+const char *binding_root(const struct daemon *d)
 {
-	const char *root = sysroot_path(inventory_sysroot(op->d->inventory));
-	const char *const words[HAND_WORDS] = {work, root[0] ? root : "/", id, a, b};
+	const char *root = sysroot_path(inventory_sysroot(d->inventory));
 
-	return hands_do(op->d->hands, id, words, HAND_MS, done, op, e);
+	return root[0] ? root : "/";
 }
 
-static int op_make(struct binding_op *op, const char *id, const struct bind_state *to,
-	hand_done_fn *done, struct err *e)
+static int op_look(struct binding_op *op, const char *id, hand_done_fn *done, struct err *e)
 {
-	return op_hand(op, id, BINDING_WORK_MAKE, binding_word(to->driver),
-		binding_word(to->override), done, e);
+	const char *const words[HAND_WORDS] = {
+		BINDING_WORK_LOOK, binding_root(op->d), id, op->ask.driver};
+
+	return hands_do(op->d->hands, id, words, BINDING_HAND_MS, done, op, e);
+}
+
+int binding_make(struct daemon *d, const char *id, const struct bind_state *to, hand_done_fn *done,
+	void *arg, struct err *e)
+{
+	const struct device *device = inventory_find(d->inventory, DEVICE_PCI, id);
+	const char *const words[HAND_WORDS] = {BINDING_WORK_MAKE, binding_root(d), id,
+		binding_word(device ? device->driver : ""), binding_word(to->driver),
+		binding_word(to->override)};
+
+	return hands_do(d->hands, id, words, BINDING_HAND_MS, done, arg, e);
 }
 
 /* What /sys says of it now, for whoever asks next. */
@@ -156,7 +163,7 @@ static void take_next(struct binding_op *op)
 	str_copy(to.driver, sizeof(to.driver), row->driver);
 	str_copy(to.override, sizeof(to.override), row->driver);
 	if (binding_check_member(op->d, &op->ask, row->device, &e) < 0 ||
-		op_make(op, row->device, &to, take_made, &e) < 0)
+		binding_make(op->d, row->device, &to, take_made, op, &e) < 0)
 		op_end(op, &e);
 }
 
@@ -215,8 +222,7 @@ static void take_look(struct binding_op *op)
 	while (op->at < op->plan.count && op_has_row(op, op->plan.members[op->at].id))
 		op->at++;
 	if (op->at < op->plan.count) {
-		if (op_hand(op, op->plan.members[op->at].id, BINDING_WORK_LOOK, op->ask.driver,
-			    NULL, take_looked, &e) < 0)
+		if (op_look(op, op->plan.members[op->at].id, take_looked, &e) < 0)
 			op_end(op, &e);
 		return;
 	}
@@ -312,7 +318,7 @@ static void give_back_next(struct binding_op *op)
 	if (!is_there(op, row))
 		log_warning("%s: is not there to be given back", row->device);
 	else if (!binding_has_heir(op->d->store, row)) {
-		if (op_make(op, row->device, &row->old, given_back, &e) < 0)
+		if (binding_make(op->d, row->device, &row->old, given_back, op, &e) < 0)
 			op_end(op, &e);
 		return;
 	}

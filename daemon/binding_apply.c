@@ -8,13 +8,9 @@
 
 #include "daemon/binding_internal.h"
 #include "daemon/binding_keep.h"
-#include "daemon/binding_works.h"
 #include "daemon/daemon.h"
-#include "daemon/hands.h"
 #include "daemon/inventory.h"
 #include "lib/log.h"
-
-#define HAND_MS 15000
 
 struct apply {
 	struct daemon *d;
@@ -81,7 +77,7 @@ static void apply_step(void *arg, unsigned int events)
 {
 	struct apply *a = arg;
 	const struct binding_row *row = &a->rows.rows[a->at];
-	const char *root = sysroot_path(inventory_sysroot(a->d->inventory));
+	struct bind_state to = {0};
 	struct err e = ERR_INIT;
 
 	(void)events;
@@ -89,14 +85,11 @@ static void apply_step(void *arg, unsigned int events)
 		apply_end(a);
 		return;
 	}
-	{
-		const char *const words[HAND_WORDS] = {BINDING_WORK_MAKE, root[0] ? root : "/",
-			row->device, row->driver, row->driver};
-
-		if (apply_check(a, row, &e) == 0 &&
-			hands_do(a->d->hands, row->device, words, HAND_MS, apply_made, a, &e) == 0)
-			return;
-	}
+	str_copy(to.driver, sizeof(to.driver), row->driver);
+	str_copy(to.override, sizeof(to.override), row->driver);
+	if (apply_check(a, row, &e) == 0 &&
+		binding_make(a->d, row->device, &to, apply_made, a, &e) == 0)
+		return;
 	apply_failed(a, &e);
 	apply_next(a);
 }

@@ -3,6 +3,9 @@
 #pragma once
 
 #include "daemon/binding.h"
+#include "daemon/hands.h"
+
+#define BINDING_HAND_MS 15000 /* a slow driver's probe takes seconds; nothing takes this long */
 
 struct binding_rows {
 	struct binding_row *rows;
@@ -25,6 +28,13 @@ int binding_forget(struct store *s, const struct binding_row *row, struct err *e
 /* As binding_plan(), for one member: may it be touched now? */
 int binding_check_member(
 	struct daemon *d, const struct binding_ask *ask, const char *id, struct err *e);
+
+/* Where hands find /sys. */
+const char *binding_root(const struct daemon *d);
+
+/* Has a hand give the device this driver and override. */
+int binding_make(struct daemon *d, const char *id, const struct bind_state *to, hand_done_fn *done,
+	void *arg, struct err *e);
 
 /* Whether that is asked for a VM: then it is the whole group's business. */
 bool binding_is_for_vfio(const struct binding_ask *ask);

@@ -40,8 +40,8 @@ int binding_work_make(char **words, void *result, int *fd, struct err *e)
 	(void)result, (void)fd;
 	if (sysroot_open(words[0], &root, e) < 0)
 		return -1;
-	read_word(words[2], wanted.driver);
-	read_word(words[3], wanted.override);
+	read_word(words[3], wanted.driver);
+	read_word(words[4], wanted.override);
 	rc = bind_make(root, words[1], &wanted, e);
 	sysroot_close(root);
 	return rc;

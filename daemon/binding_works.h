@@ -18,5 +18,6 @@ struct binding_look {
 
 int binding_work_look(char **words, void *result, int *fd, struct err *e);
 
-/* pci-make ROOT ID DRIVER OVERRIDE; no result */
+/* pci-make ROOT ID FROM DRIVER OVERRIDE; no result. FROM, which it has now, is for who looks at a hand
+ * that is stuck. */
 int binding_work_make(char **words, void *result, int *fd, struct err *e);

@@ -52,7 +52,7 @@ bool hands_is_wedged(const struct hands *hands, const char *object);
 /* Who holds a wedged object: the stuck hand, what it was told to do, where in the kernel it waits. */
 struct hand_wedge {
 	pid_t pid;
-	char work[128]; /* "pci-bind 0000:01:00.0 nvme" */
+	char work[128]; /* "pci-make / 0000:01:00.0 nvme vfio-pci vfio-pci" */
 	char waits_in
 		[256]; /* "vfio_unregister_group_dev < vfio_pci_core_unregister_device < ..." */
 };

@@ -15,6 +15,7 @@
 #include "lib/sysfs.h"
 
 #define CMDLINE_MAX (3 * PATH_MAX)
+#define FRAMES_MAX  5 /* of a kernel stack: further out, all are alike */
 
 /* The word after this one of a command line; NULL at its end. */
 static const char *next_word(const char *text, size_t len, const char *word)
@@ -88,14 +89,14 @@ int hands_each_process(const char *home, hand_seen_fn *fn, void *arg, struct err
 /* "[<0>] vfio_unregister_group_dev+0x1a/0x2b [vfio]" for each frame, innermost first. */
 static void put_frames(char *stack, char *out, size_t size)
 {
-	size_t used = 0;
+	size_t used = 0, frames = 0;
 	char *lines = NULL;
 
 	for (char *line = strtok_r(stack, "\n", &lines); line;
 		line = strtok_r(NULL, "\n", &lines)) {
 		char *name = strchr(line, ']');
 
-		if (!name || used >= size)
+		if (!name || used >= size || frames++ == FRAMES_MAX)
 			break;
 		name += strspn(name, "] ");
 		name[strcspn(name, "+ ")] = '\0';

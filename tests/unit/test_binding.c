@@ -318,7 +318,7 @@ START_TEST(stuck_driver_wedges_its_device_only)
 	fake_pci_hangs("nvme");
 	{
 		const char *const words[HAND_WORDS] = {
-			"pci-make", getenv("FAKE_PCI_ROOT"), NVME, "vfio-pci", "vfio-pci"};
+			"pci-make", getenv("FAKE_PCI_ROOT"), NVME, "nvme", "vfio-pci", "vfio-pci"};
 
 		ck_assert_int_eq(hands_do(d.hands, NVME, words, 200, on_hand, NULL, &e), 0);
 	}
