@@ -15,6 +15,8 @@
 #include "lib/cleanup.h"
 #include "lib/iommu/bind.h"
 
+#define VF_JOB_DEADLINE_MS 180000 /* a driver takes its time for each of 256 */
+
 /* One request that is worked on, as long as its job. */
 struct vf_change {
 	struct daemon *d;
@@ -186,7 +188,7 @@ static int change_begin(struct request *rq, const struct vf_change *wish, const 
 {
 	struct daemon *d = request_daemon(rq);
 	char first[PCI_ADDR_MAX + 8], second[PCI_ADDR_MAX + 8];
-	struct job_spec job = {.verb = verb, .objects = {first}};
+	struct job_spec job = {.verb = verb, .objects = {first}, .deadline_ms = VF_JOB_DEADLINE_MS};
 	struct vf_change *x = malloc(sizeof(*x));
 
 	if (!x)

@@ -22,6 +22,8 @@ const struct hand_work hand_works[] = {
 	{"vf-look", sizeof(struct sriov_facts), vf_work_look},
 	{"vf-count", sizeof(struct sriov_facts), vf_work_count},
 	{"vf-probes", sizeof(struct sriov_facts), vf_work_probes},
+	{"vf-share", sizeof(struct sriov_facts), vf_work_share},
+	{"vf-online", sizeof(struct sriov_facts), vf_work_online},
 	{"vf-get", sizeof(struct vf_settings), vf_work_get},
 	{"vf-set", sizeof(struct vf_settings), vf_work_set},
 };

@@ -7,7 +7,9 @@
  *	keep drivers from new VFs	| undo: as it was
  *					| undo: set those made again as they were
  *	remove the VFs there are	| undo: make them again
+ *	share the controller's queues	| undo: all for the PF	  (NVMe: lib/nvme_virt.h)
  *	make the VFs			| undo: remove them
+ *	give them their queues					  (NVMe)
  *	set them as they were
  *	let drivers have new VFs	| undo: not yet
  *	keep it as made			  commits
@@ -15,6 +17,7 @@
  * vf-remove:
  *	keep it as removing		  commits
  *	remove the VFs
+ *	take back their queues		  (NVMe)
  *	forget it
  *
  * vf-set:
@@ -28,6 +31,10 @@
  * second. What somebody else made meanwhile (VF-FOREIGN) is left alone by undoing and finishing:
  * then ours are gone anyway.
  *
+ * The VFs of an NVMe controller work only with queues that their PF shares, for which it is reset:
+ * not while the host uses it. VFs without queues are still VFs, so what goes wrong there is logged
+ * and not undone.
+ *
  * A start of the host leaves no VFs, and the store's wish: it is then made again by vf-create, from
  * the state VF_REMAKING, in which undoing keeps the wish for the next start.
  */
@@ -38,9 +45,10 @@
 #include <string.h>
 
 #include "daemon/daemon.h"
+#include "daemon/host_use.h"
 #include "daemon/inventory.h"
-#include "daemon/jobs.h"
 #include "lib/log.h"
+#include "lib/nvme_virt.h"
 
 /* One change that goes on. */
 struct vf_op {
@@ -158,6 +166,57 @@ static int create_make_old(struct stages *x, void *arg, struct err *e)
 	return op_waits(op, x, vf_count(op->d, op->row.pf, 0, op->row.count, 0, op_looked, op, e));
 }
 
+static void op_shared(void *arg, const struct sriov_facts *facts, const struct err *e)
+{
+	struct vf_op *op = arg;
+
+	(void)facts;
+	if (e)
+		log_warning("%s: queues for its virtual functions: %s%s%s", op->row.pf, e->msg,
+			e->evidence[0] ? ": " : "", e->evidence);
+	op_continue(op, NULL);
+}
+
+/* Its reset would be felt by who uses it. */
+static bool may_reset(struct daemon *d, const char *pf)
+{
+	const struct device *device = inventory_find(d->inventory, DEVICE_PCI, pf);
+
+	return device && host_use_check(d->inventory, device, NULL) == 0;
+}
+
+static int op_share(struct vf_op *op, struct stages *x, uint32_t vfs, struct err *e)
+{
+	char name[32];
+
+	if (!nvme_virt_find(inventory_sysroot(op->d->inventory), op->row.pf, name, sizeof(name)))
+		return STAGE_DONE;
+	return op_waits(op, x,
+		vf_share(op->d, op->row.pf, vfs, may_reset(op->d, op->row.pf), op_shared, op, e));
+}
+
+static int create_share(struct stages *x, void *arg, struct err *e)
+{
+	struct vf_op *op = arg;
+
+	return op_share(op, x, op->row.wanted, e);
+}
+
+static int take_back_queues(struct stages *x, void *arg, struct err *e)
+{
+	return op_share(arg, x, 0, e);
+}
+
+static int create_online(struct stages *x, void *arg, struct err *e)
+{
+	struct vf_op *op = arg;
+	char name[32];
+
+	if (!nvme_virt_find(inventory_sysroot(op->d->inventory), op->row.pf, name, sizeof(name)))
+		return STAGE_DONE;
+	return op_waits(op, x, vf_online(op->d, op->row.pf, op->row.wanted, op_shared, op, e));
+}
+
 static int create_make(struct stages *x, void *arg, struct err *e)
 {
 	struct vf_op *op = arg;
@@ -235,7 +294,9 @@ static const struct stage create_stages[] = {
 	{"keep drivers from new VFs", .run = create_hold, .undo = create_let},
 	{"look after the old ones", .undo = create_set_old},
 	{"remove the VFs there are", .run = create_remove_old, .undo = create_make_old},
+	{"share the controller's queues", .run = create_share, .undo = take_back_queues},
 	{"make the VFs", .run = create_make, .undo = create_unmake},
+	{"give them their queues", .run = create_online},
 	{"set them as they were", .run = create_set},
 	{"let drivers have new VFs", .run = create_let, .undo = create_hold},
 	{"keep it as made", .run = create_commit, .commits = true},
@@ -272,6 +333,7 @@ static int remove_forget(struct stages *x, void *arg, struct err *e)
 static const struct stage remove_stages[] = {
 	{"keep it as removing", .run = remove_commit, .commits = true},
 	{"remove the VFs", .run = remove_do},
+	{"take back their queues", .run = take_back_queues},
 	{"forget them", .run = remove_forget},
 };
 const struct stages_table vf_remove_table = {"vf-remove", remove_stages, ARRAY_SIZE(remove_stages)};

@@ -93,6 +93,8 @@ bool vf_row_is_of(const struct vf_row *row, const struct sriov_facts *facts);
 int vf_work_look(char **words, void *result, int *fd, struct err *e);   /* ROOT PF */
 int vf_work_count(char **words, void *result, int *fd, struct err *e);  /* ROOT PF "FROM TO MARK" */
 int vf_work_probes(char **words, void *result, int *fd, struct err *e); /* ROOT PF on|off */
+int vf_work_share(char **words, void *result, int *fd, struct err *e);  /* ROOT PF "VFS RESET" */
+int vf_work_online(char **words, void *result, int *fd, struct err *e); /* ROOT PF VFS */
 int vf_work_get(char **words, void *result, int *fd, struct err *e);    /* INTERFACE INDEX */
 int vf_work_set(char **words, void *result, int *fd, struct err *e);    /* INTERFACE INDEX TEXT */
 
@@ -105,6 +107,12 @@ int vf_count(struct daemon *d, const char *pf, uint32_t from, uint32_t to, uint6
 	vf_facts_fn *done, void *arg, struct err *e);
 int vf_probes(
 	struct daemon *d, const char *pf, bool on, vf_facts_fn *done, void *arg, struct err *e);
+
+/* nvme_virt_share(), nvme_virt_online(). */
+int vf_share(struct daemon *d, const char *pf, uint32_t vfs, bool may_reset, vf_facts_fn *done,
+	void *arg, struct err *e);
+int vf_online(struct daemon *d, const char *pf, uint32_t vfs, vf_facts_fn *done, void *arg,
+	struct err *e);
 
 /* `settings` NULL: only asks. The settings that are brought are all that the VF has then. */
 int vf_settings_do(struct daemon *d, const char *pf, uint32_t index,

@@ -10,10 +10,13 @@
 #include "daemon/inventory.h"
 #include "daemon/vf.h"
 #include "lib/netlink.h"
+#include "lib/nvme_virt.h"
 
 #define VF_LOOK_MS 10000
 #define VF_MAKE_MS 120000 /* a driver takes its time for each of 256 */
 #define VF_SET_MS  20000
+
+#define VF_SHARE_MS 60000 /* with a reset, and a command or three for each VF */
 
 /* --- in the hand ------------------------------------------------------------------------------ */
 
@@ -66,6 +69,40 @@ int vf_work_probes(char **words, void *result, int *fd, struct err *e)
 	if (sysroot_open(words[0], &root, e) < 0)
 		return -1;
 	rc = sriov_set_probes(root, words[1], strcmp(words[2], "on") == 0, e);
+	if (rc == 0)
+		rc = sriov_look(root, words[1], result, e);
+	sysroot_close(root);
+	return rc;
+}
+
+int vf_work_share(char **words, void *result, int *fd, struct err *e)
+{
+	struct sysroot *root;
+	unsigned int vfs, may_reset;
+	bool reset;
+	int rc;
+
+	(void)fd;
+	if (sscanf(words[2], "%u %u", &vfs, &may_reset) != 2)
+		return err_set(e, ERR_FAILED, "HAND", "how many VFs share is not said");
+	if (sysroot_open(words[0], &root, e) < 0)
+		return -1;
+	rc = nvme_virt_share(root, words[1], vfs, may_reset, &reset, e);
+	if (rc == 0)
+		rc = sriov_look(root, words[1], result, e);
+	sysroot_close(root);
+	return rc;
+}
+
+int vf_work_online(char **words, void *result, int *fd, struct err *e)
+{
+	struct sysroot *root;
+	int rc;
+
+	(void)fd;
+	if (sysroot_open(words[0], &root, e) < 0)
+		return -1;
+	rc = nvme_virt_online(root, words[1], (uint32_t)strtoul(words[2], NULL, 10), e);
 	if (rc == 0)
 		rc = sriov_look(root, words[1], result, e);
 	sysroot_close(root);
@@ -157,6 +194,28 @@ int vf_probes(
 	const struct asked asked = {.facts = done, .arg = arg};
 
 	return ask(d, pf, words, VF_LOOK_MS, &asked, e);
+}
+
+int vf_share(struct daemon *d, const char *pf, uint32_t vfs, bool may_reset, vf_facts_fn *done,
+	void *arg, struct err *e)
+{
+	char numbers[32];
+	const char *const words[HAND_WORDS] = {"vf-share", root_of(d), pf, numbers};
+	const struct asked asked = {.facts = done, .arg = arg};
+
+	snprintf(numbers, sizeof(numbers), "%u %u", vfs, may_reset);
+	return ask(d, pf, words, VF_SHARE_MS, &asked, e);
+}
+
+int vf_online(
+	struct daemon *d, const char *pf, uint32_t vfs, vf_facts_fn *done, void *arg, struct err *e)
+{
+	char number[16];
+	const char *const words[HAND_WORDS] = {"vf-online", root_of(d), pf, number};
+	const struct asked asked = {.facts = done, .arg = arg};
+
+	snprintf(number, sizeof(number), "%u", vfs);
+	return ask(d, pf, words, VF_SHARE_MS, &asked, e);
 }
 
 int vf_settings_do(struct daemon *d, const char *pf, uint32_t index,

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: vtd amdvi virtio
-# timeout: 300
+# timeout: 400
 """SR-IOV: virtual functions are made, kept from drivers, set, and removed; others' stay."""
 import json
+import sqlite3
 
 import inside
-from inside import PCI, Iovd, device, driver_of, expect, expect_equal, netdev, read, vfs, write
+from inside import PCI, Iovd, device, disk, driver_of, expect, expect_equal, netdev, read, vfs, write
 
 from lib import proc
 from vmms import attach
@@ -15,7 +16,7 @@ MAC = "52:54:00:aa:bb:01"
 
 def made(iovd, pf, count):
     """Makes VFs, which must be there then, each in a group, none with a driver."""
-    answer = iovd.ok("vf", "create", pf, count)
+    answer = iovd.ok("vf", "create", pf, count, seconds=180)
     expect_equal(answer["count"], count, "VFs in the answer")
     expect_equal([vf["device"] for vf in answer["vfs"]], vfs(answer["pf"]), "names of the VFs")
     expect_equal(len(vfs(answer["pf"])), count, "VFs in /sys")
@@ -78,6 +79,19 @@ def check_in_use(iovd, igb):
     write(PCI / vf / "driver_override", "none")
 
 
+def check_queues(nvme):
+    """An NVMe VF has queues of its PF's: its controller works, with the PF's disk behind it."""
+    for vf in (vfs(nvme)[0], vfs(nvme)[-1]):
+        inside.bind(vf, "nvme")
+        name = inside.wait_for(lambda: list((PCI / vf).glob("nvme/nvme*")), f"controller {vf}")[0]
+        inside.wait_for(lambda: read(name / "state") == "live", f"{name} to be live")
+        print(f"{vf}: {name.name} is live, {read(name / 'queue_count')} queues")
+        write(PCI / vf / "driver" / "unbind", vf)
+        write(PCI / vf / "driver_override", "none")
+    with disk(nvme).open("rb") as file:
+        expect_equal(len(file.read(4096)), 4096, "bytes of the PF's own disk")
+
+
 def check_attached(iovd, pf):
     """One is given away and comes back: its siblings and its PF's number stay as they are."""
     vf = vfs(pf)[1]
@@ -110,6 +124,23 @@ def check_foreign(iovd, igb):
     write(PCI / igb / "sriov_drivers_autoprobe", 1)
 
 
+def check_made_again(scratch, igb):
+    """As after a start of the host: no VFs, and the store is of an earlier boot."""
+    with Iovd(scratch) as iovd:
+        made(iovd, igb, 3)
+        iovd.ok("vf", "set", vfs(igb)[2], f"mac={MAC}", seconds=180)
+    write(PCI / igb / "sriov_numvfs", 0)
+    store = sqlite3.connect(scratch / "state" / "iovd.db")
+    store.execute("UPDATE sriov SET boot = 'the boot before'")
+    store.commit()
+    store.close()
+    with Iovd(scratch) as iovd:
+        inside.wait_for(lambda: len(vfs(igb)) == 3, "VFs to be made again", 120)
+        inside.wait_for(lambda: shown_by_ip(netdev(igb), 2)["address"] == MAC, "the MAC", 120)
+        inside.wait_for(lambda: iovd.ok("vf", "create", igb, 3, seconds=180)["ours"], "ours", 120)
+        made(iovd, igb, 0)
+
+
 def check_no_sriov(iovd, nvme):
     iovd.refused("SRIOV-NONE", "vf", "create", device("edu_a"), 1)
     iovd.refused("SRIOV-NONE", "vf", "create", vfs(nvme)[0], 1)
@@ -120,6 +151,7 @@ def test(scratch):
     igb, nvme = device("igb"), device("nvme")  # VFs will have the same IDs
     with Iovd(scratch) as iovd:
         check_count(iovd, igb, nvme)
+        check_queues(nvme)
         check_settings(iovd, igb, nvme)
         check_in_use(iovd, igb)
         check_attached(iovd, igb)
@@ -130,6 +162,7 @@ def test(scratch):
         expect(iovd.ok("vf", "create", nvme, 4)["ours"], "forgotten: the VFs of nvme")
         made(iovd, nvme, 0)
         made(iovd, igb, 0)
+    check_made_again(scratch, igb)
     return "4 VFs of nvme, 7 of igb"
 
 

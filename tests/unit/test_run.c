@@ -39,6 +39,11 @@
 
 /* --- hands ------------------------------------------------------------------------------------ */
 
+static const char *node(void)
+{
+	return getenv(NODE) ?: "";
+}
+
 static int work_open(char **words, void *result, int *fd, struct err *e)
 {
 	const char *bad = getenv(FAIL_AT);
@@ -46,7 +51,7 @@ static int work_open(char **words, void *result, int *fd, struct err *e)
 	(void)result;
 	if (bad && strcmp(bad, words[0]) == 0)
 		return err_sys(e, EBUSY, "open %s", words[0]);
-	*fd = open(getenv(NODE), O_RDWR | O_CLOEXEC);
+	*fd = open(node(), O_RDWR | O_CLOEXEC);
 	return *fd < 0 ? err_sys(e, errno, "open %s", words[0]) : 0;
 }
 
@@ -194,7 +199,7 @@ static unsigned int open_nodes(void)
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 		len = readlink(link, target, sizeof(target) - 1);
 		target[len < 0 ? 0 : len] = '\0';
-		count += strcmp(target, getenv(NODE)) == 0;
+		count += strcmp(target, node()) == 0;
 	}
 	return count;
 }

@@ -12,12 +12,15 @@
 
 #include "daemon/conf.h"
 #include "daemon/daemon.h"
+#include "daemon/events.h"
 #include "daemon/hands.h"
 #include "daemon/inventory.h"
+#include "daemon/jobs.h"
 #include "daemon/loop.h"
 #include "daemon/registry.h"
 #include "daemon/vf.h"
 #include "lib/cleanup.h"
+#include "lib/nvme_virt.h"
 #include "tests/unit/fake_pci.h"
 #include "tests/unit/unit.h"
 
@@ -68,6 +71,56 @@ START_TEST(wrong_settings_are_refused)
 	ck_assert_str_eq(e.code, "VF-KEY");
 	ck_assert_uint_eq(s.has, 0);
 	ck_assert_int_eq(vf_settings_read("vlan", &s, &e), -1);
+}
+END_TEST
+
+/* --- NVMe ------------------------------------------------------------------------------------- */
+
+START_TEST(controllers_are_read)
+{
+	uint8_t data[NVME_IDENTIFY_BYTES] = {[0] = 0x34,
+		[1] = 0x12,
+		[32] = 8,
+		[40] = 6,
+		[44] = 4,
+		[46] = 2,
+		[64] = 4,
+		[72] = 4,
+		[76] = 4};
+	struct nvme_primary p;
+	struct nvme_secondary s;
+
+	nvme_primary_read(data, &p);
+	ck_assert_uint_eq(p.id, 0x1234);
+	ck_assert_uint_eq(p.queues.flexible, 8);
+	ck_assert_uint_eq(p.queues.with_primary, 6);
+	ck_assert_uint_eq(p.queues.secondary_max, 4);
+	ck_assert_uint_eq(p.queues.granularity, 2);
+	ck_assert_uint_eq(p.vectors.flexible, 4);
+	ck_assert_uint_eq(p.vectors.granularity, 1); /* 0 there */
+	memset(data, 0, sizeof(data));
+	data[0] = 2;
+	data[64] = 7, data[68] = 1, data[72] = 2, data[74] = 5, data[76] = 3;
+	ck_assert(nvme_secondary_read(data, 1, &s));
+	ck_assert(s.id == 7 && s.online && s.vf == 2 && s.queues == 5 && s.vectors == 3);
+	ck_assert(!nvme_secondary_read(data, 2, &s));
+	data[0] = 255; /* more than there is room for */
+	ck_assert(nvme_secondary_read(data, 126, &s));
+	ck_assert(!nvme_secondary_read(data, 127, &s));
+}
+END_TEST
+
+START_TEST(shares_are_equal_and_enough)
+{
+	const struct nvme_resource r = {.flexible = 8, .secondary_max = 4, .granularity = 1};
+	const struct nvme_resource pairs = {.flexible = 15, .secondary_max = 15, .granularity = 2};
+
+	ck_assert_uint_eq(nvme_share_of(&r, 4, 2), 2);
+	ck_assert_uint_eq(nvme_share_of(&r, 3, 2), 2);
+	ck_assert_uint_eq(nvme_share_of(&r, 1, 2), 4); /* no more than it can have */
+	ck_assert_uint_eq(nvme_share_of(&r, 5, 2), 0);
+	ck_assert_uint_eq(nvme_share_of(&r, 0, 2), 0);
+	ck_assert_uint_eq(nvme_share_of(&pairs, 3, 2), 4);
 }
 END_TEST
 
@@ -212,6 +265,13 @@ static void on_step(void *arg, const char *stage, unsigned int percent)
 		loop_stop(d.loop);
 }
 
+static void stop_loop(void *arg, unsigned int events)
+{
+	(void)arg;
+	(void)events;
+	loop_stop(d.loop);
+}
+
 static const struct vf_caller caller = {.done = on_end, .progress = on_step};
 
 static void change(uint32_t to)
@@ -349,16 +409,31 @@ static bool crash_on_the_way(uint32_t from, uint32_t to, unsigned int at)
 	return true;
 }
 
-START_TEST(crash_at_each_stage_is_before_or_after)
+/* The last stage is the end. */
+static void crash_at_each_stage(uint32_t from, uint32_t to, const struct stages_table *table)
 {
-	static const uint32_t ways[][2] = {{0, 2}, {2, 4}, {2, 0}};
-	unsigned int stages = 0;
+	unsigned int at = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
-		for (unsigned int at = 0; crash_on_the_way(ways[i][0], ways[i][1], at); at++)
-			stages++;
-	/* the last of each is the end */
-	ck_assert_uint_eq(stages, 2 * (vf_create_table.count - 1) + vf_remove_table.count - 1);
+	while (crash_on_the_way(from, to, at))
+		at++;
+	ck_assert_uint_eq(at, table->count - 1);
+}
+
+START_TEST(crash_at_each_stage_of_making_is_before_or_after)
+{
+	crash_at_each_stage(0, 2, &vf_create_table);
+}
+END_TEST
+
+START_TEST(crash_at_each_stage_of_another_number_is_before_or_after)
+{
+	crash_at_each_stage(1, 2, &vf_create_table);
+}
+END_TEST
+
+START_TEST(crash_at_each_stage_of_removing_is_before_or_after)
+{
+	crash_at_each_stage(2, 0, &vf_remove_table);
 }
 END_TEST
 
@@ -387,12 +462,96 @@ START_TEST(others_are_left_alone_by_a_removal)
 }
 END_TEST
 
+/* A new boot: no VFs, and the store's wish from the one before. */
+static void reboot_with(uint32_t count, const char *fingerprint)
+{
+	struct vf_row row = {.kept = VF_MADE, .count = count, .wanted = count, .probes = true};
+
+	start();
+	d.events = events_new(&e);
+	d.jobs = jobs_new(d.loop, d.events, &e);
+	str_copy(row.pf, sizeof(row.pf), PF);
+	str_copy(row.boot, sizeof(row.boot), "the boot before");
+	str_copy(row.fingerprint, sizeof(row.fingerprint), fingerprint);
+	ck_assert_int_eq(vf_row_keep(d.store, &row, &e), 0);
+	vf_begin(&d);
+}
+
+static void run_for(uint64_t ms)
+{
+	struct watch *timer = d.loop->ops->add_timer(d.loop, ms, stop_loop, NULL, &e);
+
+	ck_assert_int_eq(loop_run(d.loop, &e), 0);
+	d.loop->ops->remove(timer);
+}
+
+static const char *pf_fingerprint(void)
+{
+	static char fingerprint[33];
+	struct inventory *inv;
+
+	ck_assert_int_eq(inventory_new(getenv("FAKE_PCI_ROOT"), NULL, &inv, &e), 0);
+	strcpy(fingerprint, inventory_find(inv, DEVICE_PCI, PF)->fingerprint);
+	inventory_free(inv);
+	return fingerprint;
+}
+
+START_TEST(they_are_made_again_after_a_boot)
+{
+	uint64_t end_ms = now_ms() + 20000;
+
+	begin_tree();
+	reboot_with(3, pf_fingerprint());
+	while (!is_ours() && now_ms() < end_ms)
+		run_for(1);
+	ck_assert_uint_eq(look().count, 3);
+	ck_assert(is_ours());
+	crash();
+}
+END_TEST
+
+/* Another device, other VFs, or one that does not work out: nothing is made, the wish is kept. */
+START_TEST(a_wish_that_cannot_be_waits)
+{
+	struct vf_row row;
+
+	begin_tree();
+	reboot_with(3, "another device");
+	run_for(100);
+	ck_assert_uint_eq(look().count, 0);
+	vf_end();
+	crash();
+
+	begin_tree();
+	ck_assert_int_eq(sriov_set_count(root, PF, 0, 2, 0, &e), 0);
+	reboot_with(3, pf_fingerprint());
+	run_for(300);
+	ck_assert_uint_eq(look().count, 2);
+	crash();
+
+	begin_tree();
+	reboot_with(5, pf_fingerprint()); /* there is room for 4 */
+	do {
+		run_for(50);
+		ck_assert_int_eq(vf_row_load(d.store, PF, &row, &e), 0);
+	} while (row.boot[0] || row.kept != VF_MADE);
+	ck_assert_uint_eq(row.count, 5);
+	ck_assert_uint_eq(look().count, 0);
+	vf_end();
+	crash();
+}
+END_TEST
+
 #define TESTS                                                                                      \
-	settings_survive_as_text, wrong_settings_are_refused, count_goes_by_none_only,             \
+	settings_survive_as_text, wrong_settings_are_refused, controllers_are_read,                \
+		shares_are_equal_and_enough, count_goes_by_none_only,                              \
 		another_birth_has_another_mark, function_without_sriov_is_refused,                 \
 		drivers_are_kept_from_new_ones, autoprobe_that_was_off_stays_off,                  \
-		failure_leaves_what_was_there, crash_at_each_stage_is_before_or_after,             \
-		others_are_left_alone_by_a_removal
+		failure_leaves_what_was_there, crash_at_each_stage_of_making_is_before_or_after,   \
+		crash_at_each_stage_of_another_number_is_before_or_after,                          \
+		crash_at_each_stage_of_removing_is_before_or_after,                                \
+		others_are_left_alone_by_a_removal, they_are_made_again_after_a_boot,              \
+		a_wish_that_cannot_be_waits
 
 int main(int argc, char **argv)
 {
