@@ -128,20 +128,6 @@ static void restore_free(struct restore *x)
 	free(x);
 }
 
-static struct iostate *decode_state(const char *text, struct err *e)
-{
-	struct iostate *s = NULL;
-	struct buf bytes;
-
-	buf_init(&bytes, IOSTATE_MAX_BYTES);
-	if (base64_decode(text, &bytes) < 0)
-		err_set(e, ERR_USAGE, JSON_CODE_PARAM, "parameter 'state' is no base64");
-	else
-		s = iostate_decode(bytes.data, bytes.len, e);
-	buf_release(&bytes);
-	return s;
-}
-
 /* --- restore: the plan ------------------------------------------------------------------------ */
 
 /* What the map says of the device, by any of its recorded names; else its own. */
@@ -253,7 +239,7 @@ static int plan_one(struct restore *x, uint32_t i, const struct json *map, struc
 
 static int restore_plan(struct restore *x, const struct restore_args *args, struct err *e)
 {
-	x->s = decode_state(args->state, e);
+	x->s = iostate_of_text(args->state, e);
 	if (!x->s)
 		return -1;
 	if (!str_copy(x->vm, sizeof(x->vm), args->vm ? args->vm : x->s->origin.vm) ||
@@ -389,7 +375,7 @@ static int attach_one(struct restore *x, struct restoring *one, struct err *e)
 		return -1;
 	str_copy(one->id, sizeof(one->id), w->spec.id);
 	attach_paths[w->spec.path]->take(a, w);
-	a->incoming = incoming_new(&x->s->attachments[one - x->each], e);
+	a->incoming = incoming_new(x->s, (uint32_t)(one - x->each), e);
 	if (a->incoming && attach_start(x->d, a, &caller, e) == 0)
 		return 0;
 	registry_remove(r, a);

@@ -8,6 +8,21 @@
 #include "daemon/supervisor.h"
 #include "lib/backends/blk_geometry.h"
 #include "lib/cleanup.h"
+#include "proto/base64.h"
+
+struct iostate *iostate_of_text(const char *text, struct err *e)
+{
+	struct iostate *s = NULL;
+	struct buf bytes;
+
+	buf_init(&bytes, IOSTATE_MAX_BYTES);
+	if (base64_decode(text, &bytes) < 0)
+		err_set(e, ERR_USAGE, JSON_CODE_PARAM, "the state is no base64");
+	else
+		s = iostate_decode(bytes.data, bytes.len, e);
+	buf_release(&bytes);
+	return s;
+}
 
 /* What the worker holds its own against (blk_adopt()). */
 static void put_config(const struct iostate_disk *d, uint8_t config[SESSION_CONFIG_BYTES])
@@ -55,12 +70,31 @@ static void put_requests(const struct iostate_attachment *saved, struct taken *t
 		};
 }
 
-struct incoming *incoming_new(const struct iostate_attachment *saved, struct err *e)
+/* An I/O state of this attachment alone. NULL without memory. */
+static char *text_of(const struct iostate *s, uint32_t n)
 {
+	const struct iostate one = {
+		.origin = s->origin, .attachments = &s->attachments[n], .attachment_count = 1};
+	char *text = NULL;
+	struct buf bytes;
+
+	buf_init(&bytes, IOSTATE_MAX_BYTES);
+	if (iostate_encode(&one, &bytes, NULL) == 0)
+		text = base64_encode(bytes.data, bytes.len);
+	buf_release(&bytes);
+	return text;
+}
+
+struct incoming *incoming_new(const struct iostate *s, uint32_t n, struct err *e)
+{
+	const struct iostate_attachment *saved = &s->attachments[n];
 	struct incoming *in = calloc(1, sizeof(*in));
 
-	if (!in || taken_allocate(&in->taken, saved->request_count, saved->desc_count, e) < 0) {
-		free(in);
+	if (in)
+		in->text = text_of(s, n);
+	if (!in || !in->text ||
+		taken_allocate(&in->taken, saved->request_count, saved->desc_count, e) < 0) {
+		incoming_free(in);
 		err_set(e, ERR_FAILED, "MEMORY", "no memory for an I/O state");
 		return NULL;
 	}
@@ -71,11 +105,22 @@ struct incoming *incoming_new(const struct iostate_attachment *saved, struct err
 	return in;
 }
 
+struct incoming *incoming_of_text(const char *text, struct err *e)
+{
+	struct incoming *in = NULL;
+	auto_iostate struct iostate *s = iostate_of_text(text, e);
+
+	if (s)
+		in = incoming_new(s, 0, e);
+	return in;
+}
+
 void incoming_free(struct incoming *in)
 {
 	if (!in)
 		return;
 	taken_release(&in->taken);
+	free(in->text);
 	free(in);
 }
 

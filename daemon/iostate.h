@@ -19,13 +19,19 @@ struct daemon;
  */
 struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e);
 
+/* An I/O state in base64: as clients send it, and as the store has it. */
+struct iostate *iostate_of_text(const char *text, struct err *e);
+
 /* What a restored attachment begins with, until its rings have arrived. */
 struct incoming {
+	char *text; /* all of it, for the store, where it outlives the host */
 	struct session_facts facts;
 	struct taken taken;
 };
 
-struct incoming *incoming_new(const struct iostate_attachment *saved, struct err *e);
+/* Of the n-th attachment; or of a text. */
+struct incoming *incoming_new(const struct iostate *s, uint32_t n, struct err *e);
+struct incoming *incoming_of_text(const char *text, struct err *e);
 void incoming_free(struct incoming *in);
 
 /* Into the fresh page and vault of `a`, before its first worker. */

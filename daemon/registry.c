@@ -299,6 +299,19 @@ static enum attachment_state state_of(const struct attachment *a, const struct s
 	return s->connected ? ATTACHMENT_ACTIVE : ATTACHMENT_READY;
 }
 
+/* Kept until the store knows: it is looked at again. */
+static void note_arrived(struct registry *r, struct attachment *a)
+{
+	struct err e = ERR_INIT;
+
+	if (registry_keep_arrived(r, a, &e) < 0) {
+		log_error("%s: has arrived, which cannot be kept: %s", a->spec.id, e.msg);
+		return;
+	}
+	incoming_free(a->incoming);
+	a->incoming = NULL;
+}
+
 void registry_look(struct registry *r, struct attachment *a)
 {
 	struct session_status status;
@@ -313,10 +326,8 @@ void registry_look(struct registry *r, struct attachment *a)
 		return;
 	}
 	a->connected = status.connected;
-	if (!status.incoming) {
-		incoming_free(a->incoming);
-		a->incoming = NULL;
-	}
+	if (a->incoming && !status.incoming)
+		note_arrived(r, a);
 	registry_set_state(
 		r, a, state_of(a, &status), status.failed || status.hold ? status.reason : NULL);
 }

@@ -179,6 +179,8 @@ int registry_keep_as(
 int registry_keep_quiesced(
 	struct registry *r, const struct attachment *a, bool quiesced, struct err *e);
 /* The device is another one now: spec.device, .node and .fingerprint. */
+/* It is incoming no more. */
+int registry_keep_arrived(struct registry *r, const struct attachment *a, struct err *e);
 int registry_keep_device(struct registry *r, const struct attachment_spec *spec, struct err *e);
 int registry_unkeep(struct registry *r, const struct attachment *a, struct err *e);
 

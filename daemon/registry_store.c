@@ -9,6 +9,7 @@
 
 #include "daemon/binding.h"
 #include "daemon/group_type.h"
+#include "daemon/iostate.h"
 #include "daemon/registry_internal.h"
 #include "daemon/vf.h"
 #include "lib/journal.h"
@@ -42,6 +43,7 @@ static const char *const migrations[] = {
 	"	device TEXT PRIMARY KEY,"
 	"	number INTEGER NOT NULL);",
 	"ALTER TABLE attachment ADD COLUMN on_error INTEGER NOT NULL DEFAULT 0;",
+	"ALTER TABLE attachment ADD COLUMN incoming TEXT NOT NULL DEFAULT '';",
 };
 
 const struct store_schema registry_schema = {
@@ -91,6 +93,20 @@ static int row_to_spec(const struct store_row *row, struct attachment_spec *spec
 		       : -1;
 }
 
+/* Without it, its next worker must not begin as if there were nothing to go on from. */
+static bool load_incoming(struct attachment *a, const struct store_row *row)
+{
+	const char *text = store_row_text(row, 16);
+	struct err e = ERR_INIT;
+
+	if (!text || !*text)
+		return true;
+	a->incoming = incoming_of_text(text, &e);
+	if (!a->incoming)
+		log_error("store: %s is incoming, and from where is lost: %s", a->spec.id, e.msg);
+	return a->incoming;
+}
+
 static int load_row(void *arg, const struct store_row *row)
 {
 	struct registry *r = arg;
@@ -107,6 +123,10 @@ static int load_row(void *arg, const struct store_row *row)
 	a = registry_add(r, &spec, &e);
 	if (!a) {
 		log_error("a%lld: %s", (long long)store_row_int(row, 0), e.msg);
+		return 0;
+	}
+	if (!load_incoming(a, row)) {
+		registry_remove(r, a);
 		return 0;
 	}
 	a->kept = (enum attachment_kept)kept;
@@ -151,7 +171,7 @@ int registry_load(struct registry *r, struct err *e)
 {
 	static const char rows[] =
 		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept, path,"
-		" quiesced, fingerprint, group_type, no_reset_boot, on_error"
+		" quiesced, fingerprint, group_type, no_reset_boot, on_error, incoming"
 		" FROM attachment ORDER BY number";
 	static const char companions[] = "SELECT device, number FROM companion ORDER BY rowid";
 	static const char next[] = "SELECT next_number FROM counter";
@@ -185,8 +205,8 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 {
 	static const char row[] =
 		"INSERT INTO attachment (number, vm, name, device, node, owner, cache, queues,"
-		" readonly, kept, path, fingerprint, group_type, no_reset_boot, on_error)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		" readonly, kept, path, fingerprint, group_type, no_reset_boot, on_error, incoming)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	static const char next[] = "UPDATE counter SET next_number = max(next_number, ?)";
 	const struct attachment_spec *s = &a->spec;
 
@@ -196,7 +216,8 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 			    STORE_INT(s->cache), STORE_INT(s->queues), STORE_INT(s->readonly),
 			    STORE_INT(a->kept), STORE_INT(s->path), STORE_TEXT(s->fingerprint),
 			    STORE_TEXT(s->passthrough.group_type),
-			    STORE_TEXT(s->passthrough.no_reset_boot), STORE_INT(s->on_error)),
+			    STORE_TEXT(s->passthrough.no_reset_boot), STORE_INT(s->on_error),
+			    STORE_TEXT(a->incoming ? a->incoming->text : "")),
 		    NULL, NULL, e) < 0)
 		return -1;
 	if (keep_companions(r, s, e) < 0)
@@ -230,6 +251,14 @@ int registry_keep_quiesced(
 
 	return store_run(r->store, sql,
 		STORE_BIND(STORE_INT(quiesced), STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
+}
+
+int registry_keep_arrived(struct registry *r, const struct attachment *a, struct err *e)
+{
+	static const char sql[] = "UPDATE attachment SET incoming = '' WHERE number = ?";
+
+	return store_run(
+		r->store, sql, STORE_BIND(STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
 }
 
 int registry_keep_device(struct registry *r, const struct attachment_spec *spec, struct err *e)

@@ -3,8 +3,8 @@
 """A guest is saved in the middle of its I/O, by QEMU into one file and by iovd into another, and comes
 back under another iovd, that calls the disk by another name; with split and with packed rings.
 
-What the guest wrote before is there, and what it was at goes on and is verified. A worker dies while
-it waits for the guest to come, which changes nothing. What is not the disk that was saved is refused, and
+What the guest wrote before is there, and what it was at goes on and is verified. All of iovd dies
+while it waits for the guest to come, which changes nothing. What is not the disk that was saved is refused, and
 nothing has changed then.
 """
 import os
@@ -70,6 +70,17 @@ def check_refused(daemon, state, image, small):
     expect(not daemon.attachments(), "a refused restore left something")
 
 
+def lose_all_but_the_store(daemon, attachment):
+    """A worker dies; then keeper, iovd and the next worker, as if the host had crashed."""
+    attachment.kill_worker()
+    attachment.wait("incoming")
+    worker = attachment.worker()
+    daemon.stop()
+    attachment.kill_worker(worker)
+    daemon.start()
+    attachment.wait("incoming")
+
+
 def round_trip(scratch, packed):
     image, there, small = (scratch / f"{name}.img" for name in ("here", "there", "small"))
     disk.ext4(image, 256)
@@ -92,8 +103,7 @@ def round_trip(scratch, packed):
         restored = b.ctl("restore", state, "--map", f"{image}={there}")["attachments"]
         expect([r["state"] for r in restored] == ["incoming"], f"restored: {restored}")
         now = Attachment(b, restored[0])
-        now.kill_worker()
-        now.wait("incoming")
+        lose_all_but_the_store(b, now)
         with Qemu(scratch, words(now, packed), name="destination", cpus=QUEUES,
                   incoming=f"file:{memory}") as destination:
             destination.qmp.event("RESUME", 120)

@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/iostate.h"
 #include "daemon/registry.h"
 #include "lib/cleanup.h"
+#include "tests/unit/iostate_sample.h"
 #include "tests/unit/unit.h"
 
 /*
@@ -219,6 +221,37 @@ START_TEST(what_is_kept_comes_back)
 	ck_assert_int_eq(registry_unkeep(registry, a, &e), 0);
 	registry_remove(registry, a);
 	function("other", "pci");
+	end();
+}
+END_TEST
+
+/* From where it is incoming is kept until it has arrived. */
+START_TEST(incoming_is_kept_until_it_has_arrived)
+{
+	auto_iostate struct iostate *s = iostate_sample(5);
+	char id[KEEPER_ID_SIZE];
+	struct attachment *a;
+
+	begin();
+	a = add("vm", "disk");
+	str_copy(id, sizeof(id), a->spec.id);
+	ck_assert_int_eq(registry_unkeep(registry, a, &e), 0);
+	a->incoming = incoming_new(s, 0, &e);
+	ck_assert_int_eq(registry_keep(registry, a, &e), 0);
+	for (int arrived = 0; arrived < 2; arrived++) {
+		close_all();
+		open_all();
+		ck_assert_int_eq(registry_load(registry, &e), 0);
+		a = registry_by_id(registry, id);
+		ck_assert_ptr_nonnull(a);
+		if (arrived)
+			break;
+		ck_assert_ptr_nonnull(a->incoming);
+		ck_assert_uint_eq(
+			a->incoming->taken.request_count, s->attachments[0].request_count);
+		ck_assert_int_eq(registry_keep_arrived(registry, a, &e), 0);
+	}
+	ck_assert_ptr_null(a->incoming);
 	end();
 }
 END_TEST
@@ -436,6 +469,7 @@ START_TEST(description_that_makes_no_sense_is_refused)
 END_TEST
 
 UNIT_MAIN(edges_are_those_of_the_oracle, state_changes_along_edges, what_is_kept_comes_back,
-	older_store_is_brought_up_to_date, ids_are_never_used_again, store_refuses_what_cannot_be,
-	found_by_any_name, list_is_by_number, socket_path_has_a_limit, description_comes_back,
+	incoming_is_kept_until_it_has_arrived, older_store_is_brought_up_to_date,
+	ids_are_never_used_again, store_refuses_what_cannot_be, found_by_any_name,
+	list_is_by_number, socket_path_has_a_limit, description_comes_back,
 	description_that_makes_no_sense_is_refused)

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* daemon/incoming: what is in an I/O state is what the first worker begins with, also by the store. */
+#include <string.h>
+
+#include "daemon/iostate.h"
+#include "lib/backends/blk_geometry.h"
+#include "tests/unit/iostate_sample.h"
+#include "tests/unit/unit.h"
+
+#define SAMPLES 200
+
+static void check_requests(const struct iostate_attachment *a, const struct taken *t)
+{
+	ck_assert_uint_eq(t->request_count, a->request_count);
+	ck_assert_uint_eq(t->desc_count, a->desc_count);
+	for (uint32_t i = 0; i < a->request_count; i++) {
+		ck_assert_uint_eq(t->requests[i].ring, a->requests[i].ring);
+		ck_assert_uint_eq(t->requests[i].head, a->requests[i].head);
+		ck_assert_uint_eq(t->requests[i].descs, a->requests[i].descs);
+		ck_assert_uint_eq(t->requests[i].counter, a->requests[i].counter);
+	}
+	for (uint32_t i = 0; i < a->desc_count; i++) {
+		ck_assert_uint_eq(t->descs[i].addr, a->descs[i].addr);
+		ck_assert_uint_eq(t->descs[i].len, a->descs[i].len);
+		ck_assert_uint_eq(t->descs[i].id, a->descs[i].id);
+	}
+}
+
+static void check_facts(const struct iostate_attachment *a, const struct session_facts *facts)
+{
+	bool packed = a->features.acknowledged & IOSTATE_F_PACKED;
+	struct blk_geometry g = blk_geometry_of_config(facts->config);
+
+	ck_assert_uint_eq(facts->acknowledged, a->features.acknowledged);
+	ck_assert_uint_eq(g.sectors * 512, a->disk.size_bytes);
+	ck_assert_uint_eq(g.block_size, a->disk.block_size);
+	ck_assert_uint_eq(g.physical_block_size, a->disk.physical_block_size);
+	ck_assert_uint_eq(g.queues, a->disk.queues);
+	ck_assert_int_eq(g.write_cache, a->disk.write_cache);
+	for (uint32_t i = 0; i < a->ring_count; i++) {
+		const struct session_ring *ring = &facts->rings[a->rings[i].index];
+		struct taken_position at = taken_position_of_base(ring->base, packed);
+
+		ck_assert_uint_eq(ring->size, a->rings[i].size);
+		ck_assert_uint_eq(at.avail, a->rings[i].avail);
+		if (packed)
+			ck_assert_uint_eq(at.used, a->rings[i].used);
+	}
+}
+
+START_TEST(a_worker_begins_with_what_was_saved)
+{
+	uint32_t requests = 0;
+
+	for (uint64_t seed = 0; seed < SAMPLES; seed++) {
+		auto_iostate struct iostate *s = iostate_sample(seed * 0x9e3779b97f4a7c15);
+
+		for (uint32_t n = 0; n < s->attachment_count; n++) {
+			struct err e = ERR_INIT;
+			struct incoming *in = incoming_new(s, n, &e), *again;
+
+			ck_assert_msg(in, "%s", e.msg);
+			again = incoming_of_text(in->text, &e);
+			ck_assert_msg(again, "%s", e.msg);
+			ck_assert_str_eq(again->text, in->text);
+			check_facts(&s->attachments[n], &again->facts);
+			check_requests(&s->attachments[n], &again->taken);
+			requests += again->taken.request_count;
+			incoming_free(in);
+			incoming_free(again);
+		}
+	}
+	ck_assert_uint_gt(requests, SAMPLES);
+}
+END_TEST
+
+START_TEST(text_is_not_believed)
+{
+	static const char *const rows[] = {"", "x", "AAAA", "iWlvdnMNCho="};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err e = ERR_INIT;
+
+		ck_assert_ptr_null(incoming_of_text(rows[i], &e));
+		ck_assert(e.msg[0]);
+	}
+}
+END_TEST
+
+START_TEST(a_disk_that_differs_is_refused)
+{
+	auto_iostate struct iostate *s = iostate_sample(0);
+	const struct iostate_attachment *a = &s->attachments[0];
+	struct backing_facts disk = {
+		.size_bytes = a->disk.size_bytes, .block_size = a->disk.block_size};
+	struct err e = ERR_INIT;
+
+	ck_assert_int_eq(incoming_check_disk(a, &disk, &e), 0);
+	disk.size_bytes += 511; /* no whole sector more */
+	ck_assert_int_eq(incoming_check_disk(a, &disk, &e), 0);
+	disk.size_bytes++;
+	ck_assert_int_eq(incoming_check_disk(a, &disk, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_REFUSED);
+	ck_assert_str_eq(e.code, "DISK-DIFFERS");
+	disk.size_bytes = a->disk.size_bytes - 512;
+	ck_assert_int_eq(incoming_check_disk(a, &disk, &e), -1);
+	disk.size_bytes = a->disk.size_bytes;
+	disk.block_size = 4096;
+	ck_assert_int_eq(incoming_check_disk(a, &disk, &e), -1);
+	ck_assert_ptr_nonnull(strstr(e.msg, "blocks"));
+}
+END_TEST
+
+UNIT_MAIN(a_worker_begins_with_what_was_saved, text_is_not_believed, a_disk_that_differs_is_refused)
