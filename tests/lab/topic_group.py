@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 180
 """IOMMU groups: why they are as they are, by which IDs the IOMMU knows them, and their types, each
 seen in what a device's DMA does."""
@@ -21,6 +21,7 @@ from inside import (
     expect_equal,
     group_members,
     group_of,
+    modprobe,
     port,
     read,
     wait_for,
@@ -39,6 +40,32 @@ def requester(bdf):
 
 def reasons(group):
     return {(reason["kind"], reason["device"]): reason["what"] for reason in group["why"]}
+
+
+def probe(bdf):
+    """Gives it to a driver for a moment: only then do some IOMMUs' drivers make it a group."""
+    write(PCI / bdf / "driver_override", "vfio-pci")
+    try:
+        write("/sys/bus/pci/drivers_probe", bdf)
+    except OSError as error:
+        print(f"{bdf}: vfio-pci: {error.strerror}")
+    if driver_of(bdf):
+        write(PCI / bdf / "driver" / "unbind", bdf)
+    write(PCI / bdf / "driver_override", "\n")
+
+
+def check_no_group(iovd):
+    """Devices that no driver has probed may have no group, and iovd says so."""
+    modprobe("vfio-pci")
+    without = [bdf for role in ("edu_a", "edu_b", "noacs", "pair", "functions")
+               for bdf in devices(role) if group_of(bdf) is None]
+    for bdf in without:
+        answer = iovd.refused("GRP-NONE", "group", bdf)
+        expect("only when a driver probes it" in answer.text, f"{bdf}: {answer.text}")
+        (why,) = iovd.ok("show", bdf)["device"]["facts"]["why"]
+        expect_equal(why["kind"], "no_group", f"why {bdf} has no group")
+        probe(bdf)
+    return f"{len(without)} had no group before a driver"
 
 
 def check_list(iovd):
@@ -178,6 +205,7 @@ def check_viable(iovd):
 
 def test(scratch):
     with Iovd(scratch) as iovd:
+        before = check_no_group(iovd)
         count = check_list(iovd)
         check_why(iovd)
         pair = check_pair(iovd)
@@ -185,7 +213,7 @@ def test(scratch):
         check_refused(iovd)
         types = check_types(iovd)
         check_viable(iovd)
-    return f"{count} groups; {pair}; {types}"
+    return f"{before}; {count} groups; {pair}; {types}"
 
 
 inside.main(test)
