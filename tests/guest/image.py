@@ -23,7 +23,8 @@ from guest import apt, cache, cpio, fio  # noqa: E402
 
 INIT = pathlib.Path(__file__).with_name("init")
 METAPACKAGE = "linux-image-cloud-amd64"
-MODULES = ("virtio_blk",)
+# Disks: virtio, and what a lab host gives away.
+MODULES = ("virtio_blk", "nvme")
 
 
 class Image(typing.NamedTuple):
@@ -46,11 +47,20 @@ def module_bytes(path):
     return lzma.decompress(data) if path.suffix == ".xz" else data
 
 
-def _module(tree, name):
-    found = sorted(tree.rglob(f"{name}.ko*"))
-    if not found:
-        raise cache.Unavailable(f"no module {name} under {tree}")
-    return module_bytes(found[0])
+def insmod_order(modules, names):
+    """The files of some modules and of all that they need, in the order in which to load them.
+    `modules` is a lib/modules/VERSION, with its index."""
+    order = []
+    for name in names:
+        argv = ["modprobe", "-d", modules.parents[2], "-S", modules.name, "--show-depends", name]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        if done.returncode:
+            raise cache.Unavailable(f"{modules.name} has no {name}: {done.stderr.strip()}")
+        for line in done.stdout.splitlines():
+            kind, path = line.split()[:2]
+            if kind == "insmod" and path not in order:
+                order.append(path)
+    return [pathlib.Path(path) for path in order]
 
 
 def _initramfs(output, modules):
@@ -64,8 +74,8 @@ def _initramfs(output, modules):
     archive.symlink("bin/sh", "busybox")
     for source, path in fio.for_guest():
         archive.copy(source, path)
-    for name in MODULES:
-        archive.file(f"modules/{name}.ko", _module(modules, name))
+    for number, path in enumerate(modules):  # init loads them as they are named
+        archive.file(f"modules/{number:02}-{path.name.split('.')[0]}.ko", module_bytes(path))
     output.write_bytes(archive.bytes())
 
 
@@ -92,7 +102,7 @@ def kernel_tree(metapackage=METAPACKAGE, architecture=None):
         version = next(work.glob("lib/modules/*")).name
         subprocess.run(["depmod", "-b", work, version], check=True)
 
-    return cache.entry(f"kernel-{cache.digest(apt.codename(), metapackage)}", build)
+    return cache.entry(f"kernel-{cache.digest(apt.codename(), metapackage, 'depmod')}", build)
 
 
 def qemu():
@@ -102,7 +112,10 @@ def qemu():
     tree = kernel_tree()
     kernel = next(tree.glob("boot/vmlinuz-*"))
     path = cache.entry(
-        f"guest-{_key(kernel.name)}", lambda work: _initramfs(work / "initramfs", tree)
+        f"guest-{_key(kernel.name)}",
+        lambda work: _initramfs(
+            work / "initramfs", insmod_order(next(tree.glob("lib/modules/*")), MODULES)
+        ),
     )
     return Image(kernel, path / "initramfs")
 
@@ -116,7 +129,8 @@ def uml():
         [kernel, "--version"], capture_output=True, text=True, check=True
     ).stdout.strip()
     tree = pathlib.Path("/usr/lib/uml/modules") / version
-    path = cache.entry(f"uml-{_key(version)}", lambda work: _initramfs(work / "initramfs", tree))
+    modules = sorted(tree.rglob("virtio_blk.ko*"))
+    path = cache.entry(f"uml-{_key(version)}", lambda work: _initramfs(work / "initramfs", modules))
     return Image(pathlib.Path(kernel), path / "initramfs")
 
 

@@ -47,21 +47,6 @@ def kernel_in(tree):
     )
 
 
-def _insmod_order(kernel):
-    """The files of MODULES and of all that they need, in the order in which to load them."""
-    order = []
-    for name in MODULES:
-        argv = ["modprobe", "-d", kernel.tree, "-S", kernel.version, "--show-depends", name]
-        done = subprocess.run(argv, capture_output=True, text=True)
-        if done.returncode:
-            raise cache.Unavailable(f"{kernel.version} has no {name}: {done.stderr.strip()}")
-        for line in done.stdout.splitlines():
-            kind, path = line.split()[:2]
-            if kind == "insmod" and path not in order:
-                order.append(path)
-    return [pathlib.Path(path) for path in order]
-
-
 def initramfs(kernel, busybox):
     """The initramfs of a kernel, with this static busybox; the path of its file."""
     busybox = pathlib.Path(busybox)
@@ -74,7 +59,7 @@ def initramfs(kernel, busybox):
         archive.file("init", INIT.read_bytes(), 0o755)
         archive.file("bin/busybox", busybox.read_bytes(), 0o755)
         archive.symlink("bin/sh", "busybox")
-        order = _insmod_order(kernel)
+        order = image.insmod_order(kernel.modules, MODULES)
         for path in order:
             name = path.name.removesuffix(".xz")
             archive.file(f"modules/{name}", image.module_bytes(path))
