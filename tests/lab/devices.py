@@ -20,7 +20,7 @@ class Role(typing.NamedTuple):
     slot: int
     ids: tuple  # vendor, device
     words: tuple  # -device arguments; {bus} is the root port's bus
-    port: str = ""  # options of the root port itself
+    port: str | None = ""  # options of the root port itself; None: on the root bus, without one
     count: int = 1  # functions with these IDs behind the port
 
 
@@ -60,6 +60,8 @@ ROLES = {
     ),
     # One behind a root port that does not promise to keep it apart.
     "noacs": Role(0x19, EDU, (_EDU,), port=",disable-acs=on"),
+    # One that nothing can reset.
+    "bare": Role(0x1A, EDU, (_EDU,), port=None),
 }
 # The same where QEMU cannot make such a root port: a switch that does not promise it either.
 _SWITCHED = Role(
@@ -79,6 +81,9 @@ def words(disable_acs=True):
     roles = ROLES if disable_acs else {**ROLES, "noacs": _SWITCHED}
     for name, role in roles.items():
         bus = f"port-{name}"
+        if role.port is None:
+            yield from (word.format(bus=f"pcie.0,addr={role.slot:#x}.0") for word in role.words)
+            continue
         yield f"pcie-root-port,id={bus},addr={role.slot:#x}.0,chassis={role.slot}{role.port}"
         for device in role.words:
             yield device.format(bus=bus)

@@ -93,11 +93,11 @@ def attach(iovd, bdf, vm, *words):
 @contextlib.contextmanager
 def nested_guest(scratch, args, memory=256):
     """A Linux guest under KVM in the lab host, with more words for QEMU."""
-    from lib import guest
+    from lib import guest, proc
 
     modprobe("kvm-amd")
     expect(os.access("/dev/kvm", os.W_OK), "no /dev/kvm in the lab host")
-    # Whether KVM works is not asked: it must.
-    guest.accelerator = lambda kernel=None: ("kvm", "host")
+    guest.accelerator = lambda kernel=None: ("kvm", "host")  # whether it works is not asked: it must
+    proc.PATIENCE *= 5  # an emulated machine in an emulated machine
     with guest.Qemu(scratch, args, memory=memory) as machine:
         yield machine
