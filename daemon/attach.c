@@ -100,6 +100,7 @@ static void op_free(struct attach_op *op)
 	op->d->loop->ops->remove(op->timer);
 	op->a->on_worker = NULL;
 	op->a->busy = false;
+	op->a->renewal = NULL;
 	close_fd(&op->listen_fd);
 	free(op);
 }
@@ -132,6 +133,15 @@ static void op_keep_up(const struct attach_op *op, const struct err *e)
 		path->keep_up(op->d, op->a, e);
 }
 
+/* For the one who asked while it was renewed. */
+static void op_detach_next(const struct attach_op *op)
+{
+	struct err e = ERR_INIT;
+
+	if (detach_start(op->d, op->a, &op->next, &e) < 0)
+		op->next.done(op->next.arg, op->a, &e);
+}
+
 static void op_done(void *arg, const struct err *e)
 {
 	struct attach_op *op = arg, last = *op;
@@ -151,6 +161,8 @@ static void op_done(void *arg, const struct err *e)
 		last.caller.done(last.caller.arg, last.a, e);
 	if (gone)
 		registry_remove(last.d->registry, last.a);
+	else if (last.next.done)
+		op_detach_next(&last);
 }
 
 static void op_progress(void *arg, const struct stages_table *table, unsigned int n, bool undoing)
@@ -209,6 +221,8 @@ static int op_start(struct daemon *d, struct attachment *a, enum attach_verb ver
 	if (!op)
 		return -1;
 	op->verb = verb;
+	if (verb == ATTACH_RENEW)
+		a->renewal = op;
 	owner = op_owner(op);
 	if (stages_start(op_table(a, verb), a->spec.id, &owner, e) == 0)
 		return 0;
@@ -225,7 +239,12 @@ int attach_start(
 int detach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e)
 {
-	return op_start(d, a, ATTACH_DETACH, caller, e);
+	if (!a->renewal)
+		return op_start(d, a, ATTACH_DETACH, caller, e);
+	if (a->renewal->next.done)
+		return err_set(e, ERR_BUSY, "BUSY", "%s is about to be detached", a->spec.id);
+	a->renewal->next = *caller;
+	return 0;
 }
 
 void attach_renew(struct daemon *d, struct attachment *a)

@@ -99,8 +99,8 @@ void attach_wish_release(struct attach_wish *w);
 /* --- doing it --------------------------------------------------------------------------------- */
 
 /*
- * Attaches `a`, which is in the registry with what look() found, or takes it away. -1: nothing was
- * done; `a` is still there.
+ * Attaches `a`, which is in the registry with what look() found, or takes it away (when it has been
+ * renewed, if that is what goes on). -1: nothing was done; `a` is still there.
  */
 int attach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e);

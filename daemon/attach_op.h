@@ -12,8 +12,9 @@ struct attach_op {
 	struct daemon *d;
 	struct attachment *a;
 	struct attach_caller caller;
-	struct stages *waits; /* the executor, while a stage waits */
-	struct watch *timer;  /* of the stage that waits */
+	struct attach_caller next; /* of a renewal: who wants it detached afterwards; or nobody */
+	struct stages *waits;      /* the executor, while a stage waits */
+	struct watch *timer;       /* of the stage that waits */
 	uint64_t deadline_ms;
 	int listen_fd; /* paravirt: from the stage that made it to the one that gives it away */
 	enum attach_verb verb;

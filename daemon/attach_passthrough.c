@@ -42,6 +42,7 @@
 
 #define RESET_MS 60000 /* for a hand that resets; a function may take seconds */
 #define CLOSE_MS 20000 /* of them, for the kernel to let go of what an ended VMM had open */
+#define OPEN_MS  3000  /* the same for a detach, which may find that another VMM has opened it */
 
 /* --- waiting for a hand ----------------------------------------------------------------------- */
 
@@ -172,8 +173,7 @@ static int passthrough_reset(struct stages *x, void *arg, struct err *e)
 	/* Gone, or the host's since a reboot: then it is nobody else's to be kept from. */
 	if (op->verb == ATTACH_DETACH && !passthrough_is_bound(op->d, op->a))
 		return STAGE_DONE;
-	/* A VMM that was idle a moment ago has opened it since: that is refused at once. */
-	snprintf(wait, sizeof(wait), "%d", op->verb == ATTACH_DETACH ? 0 : CLOSE_MS);
+	snprintf(wait, sizeof(wait), "%d", op->verb == ATTACH_DETACH ? OPEN_MS : CLOSE_MS);
 	return op_hand(op, x, words, RESET_MS, e);
 }
 

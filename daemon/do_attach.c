@@ -560,7 +560,7 @@ static int detach_ask(struct request *rq, const char *name, struct err *e)
 		return -1;
 	if (check_keeper(d, e) < 0)
 		return -1;
-	if (a->kept != KEPT_ATTACHED || a->busy || a->gating)
+	if (a->kept != KEPT_ATTACHED || (a->busy && !a->renewal) || a->gating)
 		return err_set(e, ERR_BUSY, "BUSY", "%s is %s", a->spec.id,
 			attachment_state_names[a->state]);
 	if (attach_paths[a->spec.path]->may_detach &&

@@ -41,7 +41,9 @@ const char *passthrough_reset_way(const char *methods, const char *const *on_bus
 	for (size_t i = 0; on_bus && i < bus_count; i++)
 		if (!is_among(on_bus[i], given, given_count))
 			return way;
-	return on_bus && bus_count ? strcpy(way, "bus") : way;
+	if (on_bus && bus_count)
+		str_copy(way, 16, "bus");
+	return way;
 }
 
 /* The functions on the bus of `device`; none where it is a root bus, which nothing resets. */

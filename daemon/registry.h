@@ -18,6 +18,7 @@
 
 #define REGISTRY_NAME_MAX 33 /* as name_is_valid(), with its NUL */
 
+struct attach_op;
 struct events;
 struct incoming;
 struct registry;
@@ -110,6 +111,7 @@ struct attachment {
 	bool disk_changes;  /* recover is at it: which disk is in the vault is not known yet */
 	bool vault_is_void; /* what it holds cannot be trusted: to be made anew */
 	bool busy;          /* an operation is at it */
+	struct attach_op *renewal; /* that operation, if it is attach_renew() */
 	/* passthrough */
 	pid_t vmm_pid;     /* who has it open, or 0 */
 	bool has_cdev;     /* it can be opened by a node of its own, besides its group's */
