@@ -21,8 +21,9 @@ def kill_pid(pid, comm, signum=signal.SIGKILL):
     except ProcessLookupError:
         return False
     try:
-        if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() != comm[:15]:
-            raise Failed(f"process {pid} is no {comm}")
+        # One that was just forked still has its parent's name.
+        name = pathlib.Path(f"/proc/{pid}/comm")
+        until(lambda: name.read_text().strip() == comm[:15], 5, f"process {pid} to be a {comm}")
         signal.pidfd_send_signal(fd, signum)
         return True
     except (FileNotFoundError, ProcessLookupError):
