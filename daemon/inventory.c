@@ -443,6 +443,12 @@ void inventory_set_wedged(struct inventory *inv, inventory_wedged_fn *fn, void *
 	inv->wedged_arg = arg;
 }
 
+void inventory_set_facts(struct inventory *inv, inventory_facts_fn *fn, void *arg)
+{
+	inv->facts = fn;
+	inv->facts_arg = arg;
+}
+
 static bool is_object(const struct device *d, const char *object)
 {
 	char node[SYSFS_PATH_MAX];

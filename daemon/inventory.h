@@ -72,6 +72,11 @@ typedef bool inventory_wedged_fn(void *arg, const struct device *d, struct json_
 
 void inventory_set_wedged(struct inventory *inv, inventory_wedged_fn *fn, void *arg);
 
+/* Adds members to the facts that `show` has of a device: what the store remembers of it. */
+typedef void inventory_facts_fn(void *arg, const struct device *d, struct json_out *o);
+
+void inventory_set_facts(struct inventory *inv, inventory_facts_fn *fn, void *arg);
+
 /* The device of this id, or of this node (/dev/sda), became wedged or free: the watchers are told.
  */
 void inventory_wedge_changed(struct inventory *inv, const char *object);

@@ -224,6 +224,8 @@ void inv_put_json(const struct inventory *inv, const struct inv_node *node, stru
 			inv_put_group_facts(inv, d, o);
 		if (detail == INV_ALL && sysroot_is_live(inv->root))
 			put_openers(o, inv, d);
+		if (detail == INV_ALL && inv->facts)
+			inv->facts(inv->facts_arg, d, o);
 		json_out_end(o);
 	}
 	json_out_end(o);

@@ -69,6 +69,8 @@ struct inventory {
 	void *attachments_arg;
 	const char *look_name; /* of the look that is there for the next resolve */
 	const struct inventory_look *look;
+	inventory_facts_fn *facts;
+	void *facts_arg;
 	inventory_wedged_fn *wedged;
 	void *wedged_arg;
 	pid_t keeper; /* what it and its children have open is ours; 0: none */

@@ -108,6 +108,17 @@ static bool tell_wedged(void *arg, const struct device *device, struct json_out 
 	return true;
 }
 
+/* "kept_driver": for good, by `iovctl bind`; "driver_before": what `release` gives back. */
+static void tell_facts(void *arg, const struct device *device, struct json_out *o)
+{
+	struct binding_row row;
+
+	if (device->class != DEVICE_PCI || !binding_find(arg, device->id, BINDING_KEPT, &row))
+		return;
+	json_out_str(o, "kept_driver", row.driver);
+	json_out_str(o, "driver_before", row.old.driver[0] ? row.old.driver : NULL);
+}
+
 static void on_wedge(void *arg, const char *object, bool wedged)
 {
 	struct daemon *d = arg;
@@ -491,6 +502,7 @@ int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
 	if (d->inventory) {
 		inventory_set_attachments(d->inventory, tell_attachments, d);
 		inventory_set_wedged(d->inventory, tell_wedged, d);
+		inventory_set_facts(d->inventory, tell_facts, d);
 	}
 	hands_set_listener(d->hands, on_wedge, d);
 	if (hands_adopt(d->hands, d->conf->runtime_dir, e) < 0)
