@@ -74,13 +74,12 @@ def topics():
 
 
 def choose(host, names):
-    """The topics to run on a host: those that are named, or all that are made for it."""
+    """The topics that are named, or all that are made for a host."""
     known = topics()
     missing = [name for name in names if name not in known]
     if missing:
         raise Failed(f"no topic named {', '.join(missing)}; there are: {', '.join(known)}")
-    wanted = [known[name] for name in names] or known.values()
-    return [t for t in wanted if host.iommu in t.iommus]
+    return [known[name] for name in names] or [t for t in known.values() if host.iommu in t.iommus]
 
 
 def follow(lab, host, wanted, verdicts):
@@ -162,25 +161,24 @@ def build_programs():
         raise Failed("the lab's programs cannot be built")
 
 
-def run_or_skip(host, names):
-    """run_host() on the topics of these names; where that cannot be, they are skipped."""
-    chosen = choose(host, names)
-    elsewhere = [name for name in names if name not in {t.name for t in chosen}]
-    verdicts = [Verdict(host.name, name, SKIPPED, 0, "not made for it") for name in elsewhere]
+def run_or_skip(host, chosen):
+    """run_host(); where that cannot be, its topics are skipped."""
+    elsewhere = [t for t in chosen if host.iommu not in t.iommus]
+    here = [t for t in chosen if t not in elsewhere]
+    verdicts = [Verdict(host.name, t.name, SKIPPED, 0, "not made for it") for t in elsewhere]
     try:
-        if chosen:
-            verdicts += run_host(host, chosen)
+        return verdicts + (run_host(host, here) if here else [])
     except Skipped as reason:
-        verdicts += [Verdict(host.name, t.name, SKIPPED, 0, str(reason)) for t in chosen]
-    return verdicts
+        return verdicts + [Verdict(host.name, t.name, SKIPPED, 0, str(reason)) for t in here]
 
 
 def run(names, wanted=()):
-    """Runs topics (all, if none is named) on hosts, each by its full name; all verdicts."""
+    """Runs topics (all that are made for it, if none is named) on hosts, each by its full name; all
+    verdicts."""
     verdicts = []
     build_programs()
     for host in map(hosts.parse, names):
-        verdicts += run_or_skip(host, wanted)
+        verdicts += run_or_skip(host, choose(host, wanted))
     return verdicts
 
 
