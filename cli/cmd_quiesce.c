@@ -48,7 +48,9 @@ const struct cmd cmd_quiesce = {
 	.summary = "Takes no new request from the guest and waits until none is in flight.",
 	.words = {{"VM|ATTACHMENT", "target"}},
 	.options = {{"--timeout", "timeout_ms", CMD_NUMBER, "MS", NULL,
-		"past it, say what is stuck and undo it (5000)"}},
+			    "past it, say what is stuck and undo it (5000)"},
+		{"--carry", "carry", CMD_FLAG,
+			.help = "cancel what can be shown to be cancelled, and record it"}},
 	.run = quiesce_run,
 };
 

@@ -16,6 +16,7 @@
 struct quiesce_args {
 	const char *target;
 	uint64_t timeout_ms;
+	bool carry;
 };
 
 static const struct json_field quiesce_fields[] = {
@@ -23,6 +24,7 @@ static const struct json_field quiesce_fields[] = {
 		.offset = offsetof(struct quiesce_args, target)},
 	{"timeout_ms", JSON_FIELD_U64, .max = QUIESCE_TIMEOUT_MAX_MS,
 		.offset = offsetof(struct quiesce_args, timeout_ms)},
+	{"carry", JSON_FIELD_BOOL, .offset = offsetof(struct quiesce_args, carry)},
 };
 const struct json_params do_quiesce_params = {
 	quiesce_fields, ARRAY_SIZE(quiesce_fields), sizeof(struct quiesce_args)};
@@ -157,7 +159,7 @@ static int gate_ask(struct request *rq, const struct quiesce_args *args, bool qu
 	if (!g)
 		return -1;
 	caller.arg = g;
-	rc = quiescing ? quiesce_start(d, &target, timeout_ms, &caller, e)
+	rc = quiescing ? quiesce_start(d, &target, timeout_ms, args->carry, &caller, e)
 		       : quiesce_undo(d, &target, &caller, e);
 	if (rc < 0)
 		gating_fail(g, e); /* which answers */

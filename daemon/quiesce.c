@@ -44,6 +44,7 @@ struct quiesce {
 	struct watch *timer;  /* of that stage */
 	uint64_t timeout_ms;
 	bool quiescing;
+	bool carry;
 	unsigned int count;
 	struct attachment *members[]; /* those that are to change */
 };
@@ -198,11 +199,22 @@ static void describe_request(const struct session_request *r, char *text, size_t
 			session_request_names[r->what], r->sector, r->sectors, r->age_ms);
 }
 
+/* Those that stand in the way: carried, it is those that are with the host. */
+static int requests_of(const struct attachment *a, bool carry, struct session_request *list)
+{
+	int count = a->page_fd < 0 ? 0 : session_page_requests(a->page_fd, list, NULL), kept = 0;
+
+	for (int i = 0; i < count; i++)
+		if (!carry || !list[i].parked)
+			list[kept++] = list[i];
+	return kept;
+}
+
 /* One attachment's stuck requests, as many as there is room for. How many there are. */
-static unsigned int describe_stuck(const struct attachment *a, char *text, size_t size)
+static unsigned int describe_stuck(const struct attachment *a, bool carry, char *text, size_t size)
 {
 	struct session_request list[SESSION_REQUESTS_MAX];
-	int count = a->page_fd < 0 ? -1 : session_page_requests(a->page_fd, list, NULL);
+	int count = requests_of(a, carry, list);
 	char words[128];
 
 	if (count <= 0)
@@ -234,11 +246,12 @@ static void shut_late(void *arg, unsigned int events)
 		if (gate_is_as_wanted(q->members[i]))
 			continue;
 		left++;
-		count += describe_stuck(q->members[i], stuck, sizeof(stuck));
+		count += describe_stuck(q->members[i], q->carry, stuck, sizeof(stuck));
 	}
 	if (count)
-		err_set(&e, ERR_TIMED_OUT, "STUCK", "%u requests do not end within %" PRIu64 " ms",
-			count, q->timeout_ms);
+		err_set(&e, ERR_TIMED_OUT, "STUCK",
+			"%u requests do not end within %" PRIu64 " ms%s", count, q->timeout_ms,
+			q->carry ? ", nor can they be cancelled" : "");
 	else
 		err_set(&e, ERR_TIMED_OUT, "STUCK",
 			"%u workers do not answer within %" PRIu64 " ms", left, q->timeout_ms);
@@ -251,7 +264,8 @@ static int quiesce_shut(struct stages *x, void *arg, struct err *e)
 {
 	struct quiesce *q = arg;
 
-	return gates_set(q, x, SESSION_GATE_SHUT, shut_late, q->timeout_ms, e);
+	return gates_set(q, x, SESSION_GATE_SHUT | (q->carry ? SESSION_GATE_CARRY : 0), shut_late,
+		q->timeout_ms, e);
 }
 
 static void open_late(void *arg, unsigned int events)
@@ -268,7 +282,8 @@ static int gates_open(struct stages *x, void *arg, struct err *e)
 static int gates_keep(struct quiesce *q, bool quiesced, struct err *e)
 {
 	for (unsigned int i = 0; i < q->count; i++)
-		if (registry_keep_quiesced(q->d->registry, q->members[i], quiesced, e) < 0)
+		if (registry_keep_quiesced(q->d->registry, q->members[i],
+			    quiesced ? q->members[i]->gate : 0, e) < 0)
 			return -1;
 	return STAGE_DONE;
 }
@@ -400,7 +415,7 @@ static int check_members(struct registry *r, const struct quiesce_target *target
 	return 0;
 }
 
-static int begin(struct daemon *d, const struct quiesce_target *target, bool quiescing,
+static int begin(struct daemon *d, const struct quiesce_target *target, bool quiescing, bool carry,
 	uint64_t timeout_ms, const struct quiesce_caller *caller, struct err *e)
 {
 	char subject[sizeof(((struct journal_op *)0)->subject)];
@@ -413,6 +428,7 @@ static int begin(struct daemon *d, const struct quiesce_target *target, bool qui
 	if (!q)
 		return -1;
 	q->timeout_ms = timeout_ms;
+	q->carry = carry;
 	owner = quiesce_owner(q);
 	snprintf(subject, sizeof(subject), "%s%s", target->a ? "" : VM_PREFIX,
 		target->a ? target->a->spec.id : target->vm);
@@ -423,15 +439,15 @@ static int begin(struct daemon *d, const struct quiesce_target *target, bool qui
 }
 
 int quiesce_start(struct daemon *d, const struct quiesce_target *target, uint64_t timeout_ms,
-	const struct quiesce_caller *caller, struct err *e)
+	bool carry, const struct quiesce_caller *caller, struct err *e)
 {
-	return begin(d, target, true, timeout_ms, caller, e);
+	return begin(d, target, true, carry, timeout_ms, caller, e);
 }
 
 int quiesce_undo(struct daemon *d, const struct quiesce_target *target,
 	const struct quiesce_caller *caller, struct err *e)
 {
-	return begin(d, target, false, 0, caller, e);
+	return begin(d, target, false, false, 0, caller, e);
 }
 
 /* --- after a crash ---------------------------------------------------------------------------- */

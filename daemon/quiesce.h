@@ -42,9 +42,10 @@ bool quiesce_is(struct registry *r, const struct quiesce_target *target, bool qu
  * Shuts all gates and waits until nothing is in flight; past timeout_ms all that were open are
  * opened again, and the failure (ERR_ROLLED_BACK) says which requests are stuck. -1: not begun,
  * since one of them cannot be quiesced (path), or another operation is at it.
+ * `carry`: what can be shown to be cancelled is not waited for; it stays recorded in flight.
  */
 int quiesce_start(struct daemon *d, const struct quiesce_target *target, uint64_t timeout_ms,
-	const struct quiesce_caller *caller, struct err *e);
+	bool carry, const struct quiesce_caller *caller, struct err *e);
 
 /* Opens all gates. Waits for no worker that does not run: it will be told. */
 int quiesce_undo(struct daemon *d, const struct quiesce_target *target,

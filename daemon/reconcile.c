@@ -201,9 +201,9 @@ static void rebuild_gate(struct daemon *d, struct attachment *a)
 
 	if (page < 0 || session_page_status(page, &status, NULL) < 0)
 		return;
-	a->gate = session_gate_flags(status.gate_word) & SESSION_GATE_SHUT;
+	a->gate = session_gate_flags(status.gate_word);
 	a->quiesced = a->gate != 0;
-	if (a->quiesced && registry_keep_quiesced(d->registry, a, true, &e) < 0)
+	if (a->quiesced && registry_keep_quiesced(d->registry, a, a->gate, &e) < 0)
 		log_error("%s: quiesced, but not kept: %s", a->spec.id, e.msg);
 }
 

@@ -178,8 +178,9 @@ int registry_load(struct registry *r, struct err *e);
 int registry_keep(struct registry *r, const struct attachment *a, struct err *e);
 int registry_keep_as(
 	struct registry *r, struct attachment *a, enum attachment_kept kept, struct err *e);
+/* `gate`: SESSION_GATE_..., 0 for open. */
 int registry_keep_quiesced(
-	struct registry *r, const struct attachment *a, bool quiesced, struct err *e);
+	struct registry *r, const struct attachment *a, unsigned int gate, struct err *e);
 /* The device is another one now: spec.device, .node and .fingerprint. */
 /* It is incoming no more. */
 int registry_keep_arrived(struct registry *r, const struct attachment *a, struct err *e);

@@ -130,8 +130,8 @@ static int load_row(void *arg, const struct store_row *row)
 		return 0;
 	}
 	a->kept = (enum attachment_kept)kept;
-	a->quiesced = store_row_int(row, 11) != 0;
-	a->gate = a->quiesced ? SESSION_GATE_SHUT : 0;
+	a->gate = (unsigned int)store_row_int(row, 11) & (SESSION_GATE_SHUT | SESSION_GATE_CARRY);
+	a->quiesced = a->gate != 0;
 	/* Not a change of what is: only now is it known here. */
 	if (a->kept == KEPT_ATTACHED)
 		a->state = ATTACHMENT_RECOVERING;
@@ -245,12 +245,12 @@ int registry_keep_as(
 }
 
 int registry_keep_quiesced(
-	struct registry *r, const struct attachment *a, bool quiesced, struct err *e)
+	struct registry *r, const struct attachment *a, unsigned int gate, struct err *e)
 {
 	static const char sql[] = "UPDATE attachment SET quiesced = ? WHERE number = ?";
 
 	return store_run(r->store, sql,
-		STORE_BIND(STORE_INT(quiesced), STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
+		STORE_BIND(STORE_INT(gate), STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
 }
 
 int registry_keep_arrived(struct registry *r, const struct attachment *a, struct err *e)

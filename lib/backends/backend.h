@@ -17,6 +17,7 @@ enum uring_kind {
 	URING_KIND_DEVICE = 1, /* a request of the device's engine */
 	URING_KIND_REPLY,      /* a reply to the VMM: | message number */
 	URING_KIND_CONSUME,    /* a message taken off the socket: | consumed before | number */
+	URING_KIND_CANCEL, /* asking to cancel one of the device's: what comes of it is seen there */
 };
 
 static inline uint64_t uring_tag(enum uring_kind kind, uint64_t rest)
@@ -45,6 +46,11 @@ struct backend_host {
 	 */
 	void (*park)(
 		struct backend_host *host, unsigned int ring, struct virtq_chain *chain, int error);
+	/*
+	 * While carry() is on: it was cancelled, and nothing of it is with the host. Instead of
+	 * done(); the session keeps it for again().
+	 */
+	void (*carry)(struct backend_host *host, unsigned int ring, struct virtq_chain *chain);
 	/*
 	 * For people: what the host has to do for a request, said before it is asked to. Done ends
 	 * it. Sectors of 512 bytes.
@@ -84,6 +90,10 @@ struct backend_ops {
 	void (*flush)(struct backend *b);
 	/* A completion of kind URING_KIND_DEVICE. */
 	void (*complete)(struct backend *b, uint64_t user_data, int32_t res);
+	/* On: what is with the host is cancelled where that can be proven; off: no more of that. */
+	void (*carry)(struct backend *b, bool on);
+	/* Takes a request that was carried to the host once more. */
+	void (*again)(struct backend *b, unsigned int ring, struct virtq_chain *chain);
 	/* Requests handed to the kernel and not completed. */
 	unsigned int (*in_kernel)(struct backend *b);
 	/* Why the device can no longer serve (terminated), or NULL. */

@@ -260,8 +260,16 @@ static void blk_io_done(void *arg, struct blk_io *io, int error)
 	struct blk_req *req = container_of(io, struct blk_req, io);
 	struct backend_host *host = blk->backend.host;
 
+	if (error == ECANCELED && blk->engine->carrying) {
+		struct virtq_chain *chain = req->chain;
+
+		req->chain = NULL;
+		host->carry(host, req->ring, chain);
+		return;
+	}
 	if (blk->options.hold && is_worth_holding(error)) {
 		host->park(host, req->ring, req->chain, error);
+		req->chain = NULL;
 		return;
 	}
 	if (error && io->op == BLK_OP_FLUSH && !blk->saved->flush_error) {
@@ -501,6 +509,31 @@ static void blk_submit(struct backend *b, unsigned int ring, struct virtq_chain 
 		answer(blk, req, status);
 }
 
+static void blk_carry(struct backend *b, bool on)
+{
+	struct blk *blk = blk_of(b);
+	const struct blk_engine_ops *ops = blk->engine->ops;
+
+	blk->engine->carrying = on;
+	for (unsigned int tag = 0; on && ops->cancel && tag < blk->options.queues * VIRTQ_MAX_SIZE;
+		tag++)
+		if (blk->reqs[tag].chain)
+			ops->cancel(blk->engine, &blk->reqs[tag].io);
+}
+
+/* All of it: what was done of it before does no harm done twice. */
+static void blk_again(struct backend *b, unsigned int ring, struct virtq_chain *chain)
+{
+	struct blk *blk = blk_of(b);
+	struct blk_req *req = &blk->reqs[ring * VIRTQ_MAX_SIZE + chain->slot];
+
+	req->chain = chain;
+	req->io.done = 0;
+	req->io.iov_at = 0;
+	req->io.step = 0;
+	start(blk, req);
+}
+
 /* --- what only passes through ---------------------------------------------------------------- */
 
 static bool blk_has_room(struct backend *b)
@@ -546,6 +579,8 @@ static const struct backend_ops blk_ops = {
 	.submit = blk_submit,
 	.flush = blk_flush,
 	.complete = blk_complete,
+	.carry = blk_carry,
+	.again = blk_again,
 	.in_kernel = blk_in_kernel,
 	.failure = blk_failure,
 	.free = blk_free,

@@ -48,6 +48,8 @@ struct blk_engine_ops {
 	/* Carries out `io`, which stays put until blk_engine.done() is called for it. */
 	void (*start)(struct blk_engine *g, struct blk_io *io);
 	void (*flush)(struct blk_engine *g);
+	/* Asks for the end of `io`, which it may or may not come to. NULL: nothing ever waits. */
+	void (*cancel)(struct blk_engine *g, struct blk_io *io);
 	void (*complete)(struct blk_engine *g, uint64_t user_data, int32_t res);
 	unsigned int (*in_kernel)(struct blk_engine *g);
 	uint64_t (*size)(struct blk_engine *g); /* bytes, now */
@@ -61,6 +63,11 @@ struct blk_engine {
 	/* The operation that a completion's tag names. */
 	struct blk_io *(*io_of)(void *arg, uint32_t tag);
 	void *arg;
+	/*
+	 * What the kernel gives back undone, or half done, is not submitted again but ended, with
+	 * ECANCELED: nothing of it is with the kernel then.
+	 */
+	bool carrying;
 };
 
 struct io_uring;

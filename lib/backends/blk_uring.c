@@ -15,6 +15,11 @@
  *	ZERO         step 0: by the file system; step 1, where it cannot: writes; step 2, if it must be
  *	             durable: fdatasync.
  *
+ * Cancelling is asked for one by one. The kernel cancels what waits for a worker of its own (buffered
+ * I/O that would block), and nothing that a driver or a file server has got; it says which by the
+ * completion: -ECANCELED means that it was never sent (tests/kernel/test_cancel.c). What comes back
+ * unfinished while we carry is left so.
+ *
  * The buffers (iovec arrays) are the chain's own and stay where they are until the operation is
  * done. The engine never has more in the kernel than the ring has entries, less the few that the
  * session needs for its messages: then every completion has its place, and what a dead worker
@@ -228,6 +233,16 @@ static void engine_start(struct blk_engine *engine, struct blk_io *io)
 		finish(g, io, error);
 }
 
+static void engine_cancel(struct blk_engine *engine, struct blk_io *io)
+{
+	struct blk_uring *g = (struct blk_uring *)engine;
+	struct io_uring_sqe *sqe = take_sqe(g);
+
+	io_uring_prep_cancel64(sqe, uring_tag(URING_KIND_DEVICE, io->tag), 0);
+	sqe->flags |= IOSQE_FIXED_FILE; /* the ring's rules want it of all */
+	sqe->user_data = uring_tag(URING_KIND_CANCEL, 0);
+}
+
 static void engine_flush(struct blk_engine *engine)
 {
 	struct blk_uring *g = (struct blk_uring *)engine;
@@ -266,7 +281,7 @@ static bool zeroed(struct blk_io *io, int32_t res)
 static int judge(struct blk_io *io, int32_t res, bool *over)
 {
 	*over = false;
-	if (res == -EAGAIN || res == -EINTR)
+	if (res == -EAGAIN || res == -EINTR || res == -ECANCELED)
 		return 0;
 	if (res == -EOPNOTSUPP && io->op == BLK_OP_DISCARD)
 		res = 0;
@@ -301,7 +316,7 @@ static void engine_complete(struct blk_engine *engine, uint64_t user_data, int32
 	assert(g->in_kernel > 0);
 	g->in_kernel--;
 	if (!error && !over)
-		error = submit_next(g, io);
+		error = engine->carrying ? ECANCELED : submit_next(g, io);
 	if (error || over)
 		finish(g, io, error);
 }
@@ -325,6 +340,7 @@ static const struct blk_engine_ops uring_ops = {
 	.has_room = engine_has_room,
 	.start = engine_start,
 	.flush = engine_flush,
+	.cancel = engine_cancel,
 	.complete = engine_complete,
 	.in_kernel = engine_in_kernel,
 	.size = engine_size,

@@ -18,7 +18,8 @@
  * The gate's word, by which the daemon says what it wants of a worker: a number that only grows, so
  * that an old word is told from a new one, and flags. The page says which word has been heard.
  */
-#define SESSION_GATE_SHUT 0x1u /* no new request is taken from any ring; those taken drain */
+#define SESSION_GATE_SHUT  0x1u /* no new request is taken from any ring; those taken drain */
+#define SESSION_GATE_CARRY 0x2u /* or are cancelled, and stay in flight: with nobody, recorded */
 
 static inline uint64_t session_gate_word(uint64_t serial, unsigned int flags)
 {

@@ -59,6 +59,7 @@ struct virtq_chain {
 	uint16_t id;   /* split: head; packed: buffer id */
 	uint16_t desc_count; /* ring descriptors it takes */
 	uint16_t note;       /* its user's; 0 when it is fetched */
+	uint64_t order;      /* the same */
 	bool replayed;       /* a predecessor had it in flight */
 	uint16_t out_count;  /* readable entries of iov */
 	uint16_t in_count;   /* writable entries, from iov[out_count] on */

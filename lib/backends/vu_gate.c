@@ -26,6 +26,12 @@
  * Settled is settled: replays that a VMM brings along later, in a region of its own (it reconnected
  * meanwhile), stay where they are too until the gate opens.
  *
+ * With the flag "carry" what is in flight is not waited for but cancelled, where the host can show
+ * that it was never sent; it stays marked in flight, and with nobody (parked). What cannot be
+ * cancelled is waited for as always. Settled then means that the host has nothing of ours, not that
+ * nothing is in flight: what is, is in the region. When the gate opens, those that this very worker
+ * has parked go to the host again, in their order; a successor replays them.
+ *
  * Shutting the gate does not ask the guest for anything and does not read its kicks: they only say
  * that it is worth looking, and opening the gate looks.
  */
@@ -43,18 +49,89 @@ bool vu_gate_is_settled(const struct vu_session *s)
 	return vu_gate_is_shut(s) && s->page->gate.settled == s->page->gate.word;
 }
 
+bool vu_gate_carries(const struct vu_session *s)
+{
+	return vu_gate_is_shut(s) && s->page->gate.word & SESSION_GATE_CARRY;
+}
+
+void vu_gate_carry(struct backend_host *host, unsigned int ring, struct virtq_chain *chain)
+{
+	struct vu_session *s = container_of(host, struct vu_session, host);
+
+	assert(s->carried_count < SESSION_REQUESTS_MAX); /* no ring has that many with the kernel */
+	s->rings[ring].parked++;
+	s->parked++;
+	if (chain->note)
+		page_commit(s->page->requests[chain->note - 1].state, SESSION_REQUEST_PARKED);
+	s->carried_ring[s->carried_count] = (uint8_t)ring;
+	s->carried[s->carried_count++] = chain;
+}
+
+void vu_gate_forget(struct vu_session *s, unsigned int ring)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < s->carried_count; i++) {
+		if (s->carried_ring[i] == ring)
+			continue;
+		s->carried_ring[kept] = s->carried_ring[i];
+		s->carried[kept++] = s->carried[i];
+	}
+	s->carried_count = kept;
+}
+
+/* The one that was fetched first of those that are left. */
+static unsigned int first_carried(const struct vu_session *s)
+{
+	unsigned int first = 0;
+
+	for (unsigned int i = 1; i < s->carried_count; i++)
+		if (s->carried[i]->order < s->carried[first]->order)
+			first = i;
+	return first;
+}
+
+/* Held, they wait for a successor like all that is parked. */
+static void take_up_again(struct vu_session *s)
+{
+	if (vu_is_held(s))
+		s->carried_count = 0;
+	while (s->carried_count) {
+		unsigned int i = first_carried(s), ring = s->carried_ring[i];
+		struct virtq_chain *chain = s->carried[i];
+
+		s->carried[i] = s->carried[--s->carried_count];
+		s->carried_ring[i] = s->carried_ring[s->carried_count];
+		s->rings[ring].parked--;
+		s->parked--;
+		vu_note_end(s, chain);
+		s->backend->ops->again(s->backend, ring, chain);
+	}
+}
+
 void vu_session_set_gate(struct vu_session *s, uint64_t word)
 {
 	if (word <= s->page->gate.word)
 		return;
 	page_commit(s->page->gate.word, word);
 	vu_point("gate-heard");
+	s->backend->ops->carry(s->backend, vu_gate_carries(s));
+	if (!vu_gate_carries(s))
+		take_up_again(s);
 	vu_changed(s);
+}
+
+/* Nothing in flight, or, carried, nothing of it with the host. */
+static bool has_drained(const struct vu_session *s)
+{
+	if (vu_gate_carries(s))
+		return s->in_flight == s->parked && !vu_rings_busy(s);
+	return !s->in_flight && !vu_rings_taken(s);
 }
 
 void vu_gate_look(struct vu_session *s)
 {
-	if (!vu_gate_is_shut(s) || vu_gate_is_settled(s) || s->in_flight || vu_rings_taken(s))
+	if (!vu_gate_is_shut(s) || vu_gate_is_settled(s) || !has_drained(s))
 		return;
 	page_commit(s->page->gate.settled, s->page->gate.word);
 	vu_point("gate-settled");

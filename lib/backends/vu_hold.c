@@ -96,6 +96,7 @@ void vu_forget_parked(struct vu_ring *r)
 		page_commit(p->state, 0);
 		s->note_free[s->notes_free++] = (uint16_t)(i + 1);
 	}
+	vu_gate_forget(s, r->index);
 	s->parked -= r->parked;
 	s->in_flight -= r->parked;
 	r->in_flight -= r->parked;

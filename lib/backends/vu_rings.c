@@ -274,7 +274,7 @@ enum vu_act vu_ring_set_base(struct vu_session *s, struct err *e)
 /* Replays are not fetched, but wait in the region. */
 static bool replays_wait(const struct vu_session *s)
 {
-	return vu_is_held(s) || vu_gate_is_settled(s);
+	return vu_is_held(s) || vu_gate_is_settled(s) || vu_gate_carries(s);
 }
 
 /* See vu_rings_busy(). */
@@ -536,6 +536,7 @@ static unsigned int fetch(struct vu_ring *r)
 		r->in_flight++;
 		s->in_flight++;
 		s->page->replayed += chain->replayed;
+		chain->order = ++s->fetched;
 		b->ops->submit(b, r->index, chain);
 	}
 	return n;

@@ -247,7 +247,7 @@ static bool reap(struct vu_session *s)
 
 		if (uring_tag_kind(user_data) == URING_KIND_DEVICE)
 			s->backend->ops->complete(s->backend, user_data, cqe->res);
-		else
+		else if (uring_tag_kind(user_data) != URING_KIND_CANCEL)
 			vu_message_completed(s, user_data, cqe->res);
 		io_uring_cqe_seen(ring, cqe); /* only now: the page knows */
 		any = true;
@@ -368,6 +368,7 @@ int vu_session_new(struct vu_session **out, const struct vu_session_config *cfg,
 	s->host.done = vu_rings_done;
 	s->host.begun = vu_note_begin;
 	s->host.park = vu_park;
+	s->host.carry = vu_gate_carry;
 	s->ring_count = s->backend->ops->queues(s->backend);
 	assert(s->ring_count <= VU_MAX_QUEUES);
 	for (unsigned int i = 0; i < s->ring_count; i++) {

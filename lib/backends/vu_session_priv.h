@@ -79,6 +79,11 @@ struct vu_session {
 	void *finished_arg;
 	uint32_t in_flight, parked; /* all rings */
 
+	uint64_t fetched; /* numbers requests in the order in which they were fetched */
+	struct virtq_chain *carried[SESSION_REQUESTS_MAX]; /* parked by carry */
+	uint8_t carried_ring[SESSION_REQUESTS_MAX];
+	unsigned int carried_count;
+
 	uint16_t note_free[SESSION_REQUESTS_MAX]; /* a stack of places in page->requests, from 1 */
 	unsigned int notes_free;
 };
@@ -138,6 +143,11 @@ void vu_inflight_drop(struct vu_session *s);
 bool vu_gate_is_shut(const struct vu_session *s);
 /* Shut, and all has drained: nothing is fetched, replays neither. */
 bool vu_gate_is_settled(const struct vu_session *s);
+/* Shut, and what is in flight is cancelled: replays are not fetched. */
+bool vu_gate_carries(const struct vu_session *s);
+void vu_gate_carry(struct backend_host *host, unsigned int ring, struct virtq_chain *chain);
+/* The ring is let go. */
+void vu_gate_forget(struct vu_session *s, unsigned int ring);
 /* After each round: has it settled? */
 void vu_gate_look(struct vu_session *s);
 /* Requests that are with the host, in the page; clear: none is. */

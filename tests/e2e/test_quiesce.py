@@ -160,6 +160,56 @@ def stuck(daemon, slow, one):
     return took
 
 
+def carried(daemon, slow, one):
+    """What of the stuck was never sent stays in flight, and is done after resume."""
+    slow.requests_per_second(8)
+    until(lambda: one.now()["in_flight"] > 12, 30, "requests that are stuck")
+    begin = time.monotonic()
+    daemon.ctl("quiesce", one.id, "--timeout", "2000", "--carry")
+    took = time.monotonic() - begin
+    one.wait("quiesced")
+    count = one.now()["in_flight"]
+    if not count:
+        raise Failed("no request was carried")
+    for kill in (one.kill_worker, lambda: daemon.wait_restart(daemon.kill())):
+        before = one.now()["requests_completed"]
+        kill()
+        one.wait("quiesced")
+        if (one.now()["in_flight"], one.now()["requests_completed"]) != (count, before):
+            raise Failed(f"{count} requests were carried: {one.now()}")
+    slow.requests_per_second(0)
+    daemon.ctl("resume", one.id)
+    is_busy(daemon, "vm2")
+    return count, took
+
+
+def taken_up_again(daemon, slow, one):
+    """Without a kill, the worker that carried them does them itself."""
+    slow.requests_per_second(8)
+    until(lambda: one.now()["in_flight"] > 12, 30, "requests that are stuck")
+    daemon.ctl("quiesce", one.id, "--timeout", "2000", "--carry")
+    restarts = one.now()["restarts"]
+    slow.requests_per_second(0)
+    daemon.ctl("resume", one.id)
+    is_busy(daemon, "vm2")
+    if one.now()["restarts"] != restarts:
+        raise Failed(f"a worker died: {one.now()}")
+
+
+def not_carried(daemon, slow, one):
+    """What was sent and does not end can be neither: truthfully failed, and open again."""
+    slow.requests_per_second(1)
+    until(lambda: one.now()["in_flight"] > 12, 30, "requests that are stuck")
+    done = daemon.ctl("quiesce", one.id, "--timeout", "100", "--carry", check=False)
+    if done.returncode:
+        expect(5, done, "nor can they be cancelled", rf"{one.id}.*\d+\+8 \d+ ms")
+    else:
+        daemon.ctl("resume", one.id)
+    slow.requests_per_second(0)
+    is_busy(daemon, "vm2")
+    return done.returncode
+
+
 def test(scratch, rounds=ROUNDS):
     images = [disk.blank(scratch / f"{n}.img", 8) for n in range(4)]
     with SlowDisk(images[3], scratch) as slow, Daemon(scratch) as daemon:
@@ -184,12 +234,16 @@ def test(scratch, rounds=ROUNDS):
             one.wait("active")
         killed_while_draining(daemon, slow, disks[3])
         took = stuck(daemon, slow, disks[3])
+        count, carry_took = carried(daemon, slow, disks[3])
+        taken_up_again(daemon, slow, disks[3])
+        until(lambda: not_carried(daemon, slow, disks[3]), 60, "a request that was sent")
         checked = [history.end() for history in histories]
     requests = sum(c.requests for c in checked)
     reads = sum(c.reads_checked for c in checked)
     return (
         f"{requests} requests, {reads} reads checked, longest pause "
-        f"{max(c.longest_ms for c in checked):.0f} ms; a stuck quiesce was undone in {took:.2f} s"
+        f"{max(c.longest_ms for c in checked):.0f} ms; a stuck quiesce was undone in {took:.2f} s, "
+        f"{count} requests carried in {carry_took:.2f} s"
     )
 
 
