@@ -6,6 +6,7 @@
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
 #include "daemon/show.h"
+#include "daemon/vf.h"
 #include "lib/cleanup.h"
 
 static const struct {
@@ -70,9 +71,8 @@ static void show_ambiguous(struct request *rq, const char *name, const char *a, 
 	request_fail(rq, &e);
 }
 
-void do_show(struct request *rq, const void *args)
+static void show_now(struct request *rq, const char *name)
 {
-	const char *name = ((const struct show_args *)args)->name;
 	struct err e = ERR_INIT;
 	struct finding found = {0};
 	size_t found_row = 0;
@@ -100,4 +100,12 @@ void do_show(struct request *rq, const void *args)
 	else
 		request_fail(rq, &e);
 	free(found.text);
+}
+
+void do_show(struct request *rq, const void *args)
+{
+	const char *name = ((const struct show_args *)args)->name;
+
+	if (!vf_look_first(rq, name, show_now))
+		show_now(rq, name);
 }

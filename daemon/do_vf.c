@@ -101,7 +101,7 @@ static int find_vf(struct daemon *d, const char *name, struct vf_setting_row *ro
 
 /* --- how they are shown ----------------------------------------------------------------------- */
 
-static void put_settings(const struct vf_settings *s, struct json_out *o)
+void vf_settings_put(const struct vf_settings *s, struct json_out *o)
 {
 	char text[32];
 
@@ -132,7 +132,7 @@ static void put_vf(struct daemon *d, const char *key, const struct vf_setting_ro
 	else
 		json_out_null(o, "iommu_group");
 	if (settings)
-		put_settings(settings, o);
+		vf_settings_put(settings, o);
 	json_out_end(o);
 }
 

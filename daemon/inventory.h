@@ -14,6 +14,7 @@
 #include "proto/json.h"
 
 struct inventory;
+struct vf_settings;
 struct iommu_group;
 struct pci_config;
 
@@ -105,6 +106,10 @@ struct inventory_filter {
 	const char *vm;    /* only what this VM has; NULL: all */
 	bool free_only;
 };
+
+/* What a VF is set to now, as inventory_put_device() shows it from now on; id NULL: forget it. */
+void inventory_set_vf_settings(
+	struct inventory *inv, const char *id, const struct vf_settings *settings);
 
 /* Adds an array of those that pass / one object with all facts. -1 with e set. */
 int inventory_put_devices(struct inventory *inv, const struct inventory_filter *filter,

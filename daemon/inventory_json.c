@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 
 #include "daemon/inventory_model.h"
+#include "daemon/vf.h"
 #include "lib/iommu/sriov.h"
 
 /* --- state ------------------------------------------------------------------------------------ */
@@ -102,16 +103,30 @@ static void put_short_facts(struct json_out *o, const struct device *d)
 
 /* --- all that is known, for `show` ------------------------------------------------------------ */
 
-/* Its number among the VFs of its PF, by which drivers know it. */
-static void put_vf_index(struct json_out *o, const struct sysroot *root, const struct device *d)
+void inventory_set_vf_settings(
+	struct inventory *inv, const char *id, const struct vf_settings *settings)
 {
-	int index = d->pci.physfn[0] ? sriov_index(root, d->pci.physfn, d->id) : -1;
-
-	if (index >= 0)
-		json_out_i64(o, "virtual_function_index", index);
+	str_copy(inv->vf, sizeof(inv->vf), id && settings ? id : "");
+	if (settings)
+		inv->vf_settings = *settings;
 }
 
-static void put_pci_facts(struct json_out *o, const struct sysroot *root, const struct device *d)
+/* Its number among the VFs of its PF, by which drivers know it, and what it is set to. */
+static void put_vf_facts(struct json_out *o, const struct inventory *inv, const struct device *d)
+{
+	int index = d->pci.physfn[0] ? sriov_index(inv->root, d->pci.physfn, d->id) : -1;
+
+	if (index < 0)
+		return;
+	json_out_i64(o, "virtual_function_index", index);
+	if (strcmp(inv->vf, d->id) != 0)
+		return;
+	json_out_object(o, "virtual_function_settings");
+	vf_settings_put(&inv->vf_settings, o);
+	json_out_end(o);
+}
+
+static void put_pci_facts(struct json_out *o, const struct inventory *inv, const struct device *d)
 {
 	const struct device_pci *pci = &d->pci;
 
@@ -122,7 +137,7 @@ static void put_pci_facts(struct json_out *o, const struct sysroot *root, const 
 	put_str_or_null(o, "iommu", pci->iommu);
 	put_str_or_null(o, "reset_methods", pci->reset_methods);
 	put_str_or_null(o, "physical_function", pci->physfn);
-	put_vf_index(o, root, d);
+	put_vf_facts(o, inv, d);
 	json_out_u64(o, "virtual_functions_possible", pci->sriov_total);
 	json_out_u64(o, "virtual_functions", pci->sriov_count);
 }
@@ -167,7 +182,7 @@ static void put_openers(struct json_out *o, const struct inventory *inv, const s
 }
 
 /* Opens the object, to which more may be added. */
-static void put_facts(struct json_out *o, const struct sysroot *root, const struct device *d)
+static void put_facts(struct json_out *o, const struct inventory *inv, const struct device *d)
 {
 	char node[PATH_MAX];
 
@@ -178,7 +193,7 @@ static void put_facts(struct json_out *o, const struct sysroot *root, const stru
 		json_out_fmt(o, "syspath", "/%s", d->syspath);
 	switch (d->class) {
 	case DEVICE_PCI:
-		put_pci_facts(o, root, d);
+		put_pci_facts(o, inv, d);
 		break;
 	case DEVICE_NET:
 		put_net_facts(o, &d->net);
@@ -219,7 +234,7 @@ void inv_put_json(const struct inventory *inv, const struct inv_node *node, stru
 	is_wedged(inv, node, o);
 	put_short_facts(o, d);
 	if (detail >= INV_FACTS) {
-		put_facts(o, inv->root, d);
+		put_facts(o, inv, d);
 		if (detail == INV_ALL)
 			inv_put_group_facts(inv, d, o);
 		if (detail == INV_ALL && sysroot_is_live(inv->root))

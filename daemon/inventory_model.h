@@ -5,6 +5,7 @@
 
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
+#include "lib/vf_settings.h"
 #include "lib/iommu/pci_config.h"
 
 /* One device in the model, with what was found out about it. */
@@ -77,6 +78,9 @@ struct inventory {
 
 	struct inv_news *news;
 	size_t news_count, news_room;
+
+	char vf[DEVICE_NAME_MAX]; /* whose settings are known just now; "": none */
+	struct vf_settings vf_settings;
 
 	struct netlink_monitor *monitor;
 	bool settle_pending, rescan_pending;

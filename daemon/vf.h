@@ -12,7 +12,8 @@
 #include "lib/vf_settings.h"
 
 struct daemon;
-struct hands;
+struct json_out;
+struct request;
 
 extern const struct stages_table vf_create_table, vf_remove_table, vf_set_table;
 
@@ -147,6 +148,18 @@ int vf_resume(struct daemon *d, const struct journal_op *op, const struct vf_cal
 /* Goes from what the store wishes since an earlier boot to what it says: as vf_change_count(). */
 int vf_change_again(struct daemon *d, const struct vf_row *row, const struct sriov_facts *now,
 	const struct vf_caller *caller, struct err *e);
+
+/* --- vf_show.c, do_vf.c: showing -------------------------------------------------------------- */
+
+/*
+ * If the name is of a VF that has settings, asks for them and calls then() later, for whose time the
+ * inventory shows them: true.
+ */
+bool vf_look_first(
+	struct request *rq, const char *name, void (*then)(struct request *rq, const char *name));
+
+/* The settings as members of an open object; null where there is none. */
+void vf_settings_put(const struct vf_settings *s, struct json_out *o);
 
 /* --- vf_begin.c: after the host was started anew ---------------------------------------------- */
 

@@ -58,6 +58,10 @@ def check_settings(iovd, igb, nvme):
     expect_equal((shown["spoofchk"], shown["trust"]), (False, True), "spoofchk, trust")
     other = shown_by_ip(interface, 2)
     expect(other["address"] != MAC and "vlan" not in other.get("vlan_list", [{}])[0], "VF 2 is set")
+    facts = iovd.ok("show", vf)["device"]["facts"]
+    expect_equal(facts["virtual_function_index"], 1, "index that is shown")
+    settings = facts["virtual_function_settings"]
+    expect_equal({key: settings[key] for key in words}, words, "settings that are shown")
     # all or nothing: the driver refuses the second
     iovd.refused("min_tx_rate", "vf", "set", vf, "vlan=20", "min_tx_rate=5")
     expect_equal(shown_by_ip(interface, 1)["vlan_list"][0]["vlan"], 10, "VLAN after a failure")
