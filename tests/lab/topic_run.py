@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: vtd amdvi virtio smmuv3
-# timeout: 400
+# timeout: 600
 """`iovctl run`: a VMM without privileges, with its device handed over, killed while that writes.
 
 With the own kernel on VT-d it is QEMU, whose guest drives the device; elsewhere a small program.

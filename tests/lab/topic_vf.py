@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: vtd amdvi virtio
-# timeout: 400
+# timeout: 600
 """SR-IOV: virtual functions are made, kept from drivers, set, and removed; others' stay."""
 import json
 import sqlite3
