@@ -6,7 +6,8 @@
  * Theory of operation: restoring. The bytes are hostile until decoded. Then, for all attachments of
  * the VM before anything is changed:
  *
- *	plan	names mapped, device found and free, no name taken
+ *	plan	names mapped
+ *	find	device found and free, no name taken
  *	look	each disk is opened by a hand, and is as it was (size, blocks)
  *
  * and then for each in turn, as an attach of its own with its own journal:
@@ -14,6 +15,8 @@
  *	attach	the worker is born with the state, and holds itself against it
  *
  * When one of these fails, those before it are detached again, last first, and the answer is why.
+ * All of them are marked in the store until the last one is there, and one statement takes the marks
+ * away: after a crash before it, reconcile detaches what is marked.
  */
 #include <pwd.h>
 #include <stdio.h>
@@ -23,11 +26,13 @@
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
+#include "daemon/file_look.h"
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
 #include "daemon/iostate.h"
 #include "daemon/jobs.h"
 #include "lib/cleanup.h"
+#include "lib/fault.h"
 #include "proto/base64.h"
 
 /* --- save ------------------------------------------------------------------------------------- */
@@ -106,6 +111,7 @@ const struct json_params do_restore_params = {
 struct restoring {
 	struct attach_wish wish;
 	struct restore *all;
+	char name[PATH_MAX];     /* of the device, as it is called here */
 	char id[KEEPER_ID_SIZE]; /* when it is there; else "" */
 };
 
@@ -225,16 +231,15 @@ static int plan_one(struct restore *x, uint32_t i, const struct json *map, struc
 	const struct iostate_attachment *saved = &x->s->attachments[i];
 	struct restoring *one = &x->each[i];
 	struct attach_wish *w = &one->wish;
+	const char *name = mapped_name(map, &saved->identity);
 
 	one->all = x;
 	*w = (struct attach_wish){.d = x->d, .disk_fd = -1, .done = restore_looked};
 	incoming_set_spec(saved, &w->spec);
 	str_copy(w->spec.vm, sizeof(w->spec.vm), x->vm);
-	if (check_names(x->d->registry, &w->spec, e) < 0 ||
-		plan_device(w, mapped_name(map, &saved->identity), e) < 0 ||
-		check_apart(x, i, e) < 0)
-		return err_wrap(e, "%s", saved->identity.name);
-	return 0;
+	return str_copy(one->name, sizeof(one->name), name)
+		       ? 0
+		       : err_set(e, ERR_USAGE, "NAME", "the name %.40s... is too long", name);
 }
 
 static int restore_plan(struct restore *x, const struct restore_args *args, struct err *e)
@@ -375,6 +380,7 @@ static int attach_one(struct restore *x, struct restoring *one, struct err *e)
 		return -1;
 	str_copy(one->id, sizeof(one->id), w->spec.id);
 	attach_paths[w->spec.path]->take(a, w);
+	a->restoring = true;
 	a->incoming = incoming_new(x->s, (uint32_t)(one - x->each), e);
 	if (a->incoming && attach_start(x->d, a, &caller, e) == 0)
 		return 0;
@@ -382,12 +388,32 @@ static int attach_one(struct restore *x, struct restoring *one, struct err *e)
 	return -1;
 }
 
+/* The point of no return. */
+static void restore_commit(struct restore *x)
+{
+	struct err e = ERR_INIT;
+
+	fault_point("restore.all");
+	if (registry_keep_restored(x->d->registry, x->vm, &e) < 0) {
+		restore_undo(x, &e);
+		return;
+	}
+	fault_point("restore.kept");
+	for (uint32_t i = 0; i < x->s->attachment_count; i++) {
+		struct attachment *a = registry_by_id(x->d->registry, x->each[i].id);
+
+		if (a)
+			a->restoring = false;
+	}
+	restore_done(x);
+}
+
 static void attach_next(struct restore *x)
 {
 	struct err e = ERR_INIT;
 
 	if (x->next == x->s->attachment_count) {
-		restore_done(x);
+		restore_commit(x);
 		return;
 	}
 	job_progress(x->job, 50 + 50 * x->next / x->s->attachment_count, "attaching %s",
@@ -428,17 +454,64 @@ static void restore_looked(struct attach_wish *w, const struct err *e)
 	look_next(x);
 }
 
-/* The first two devices are locked; of more, the locks of the disks themselves have to do. */
+/* --- restore: whom the names mean -------------------------------------------------------------- */
+
+static void find_next(struct restore *x);
+
+static void restore_find(struct restore *x)
+{
+	struct restoring *one = &x->each[x->next];
+	struct err e = ERR_INIT;
+
+	assert(one->wish.d);
+	if (check_names(x->d->registry, &one->wish.spec, &e) < 0 ||
+		plan_device(&one->wish, one->name, &e) < 0 || check_apart(x, x->next, &e) < 0) {
+		err_wrap(&e, "%s", one->wish.spec.name);
+		restore_fail(x, &e);
+		return;
+	}
+	x->next++;
+	find_next(x);
+}
+
+/* A hand has looked where a path leads. */
+static void restore_led(void *arg, const struct inventory_look *look, const struct err *e)
+{
+	struct restoring *one = arg;
+	struct restore *x = one->all;
+	struct inventory *inv = x->d->inventory; /* which outlives the restore */
+
+	if (e) {
+		restore_fail(x, e);
+		return;
+	}
+	inventory_set_look(inv, one->name, look);
+	restore_find(x);
+	inventory_set_look(inv, NULL, NULL);
+}
+
+static void find_next(struct restore *x)
+{
+	struct restoring *one = &x->each[x->next];
+	struct err e = ERR_INIT;
+
+	if (x->next == x->s->attachment_count) {
+		x->next = 0;
+		look_next(x);
+	} else if (!inventory_wants_look(one->name)) {
+		restore_find(x);
+	} else if (file_look_begin(x->d->hands, one->name, restore_led, one, &e) < 0) {
+		restore_fail(x, &e);
+	}
+}
+
+/* What is locked is the VM; two who want one disk are told apart by the disk's own locks. */
 static struct job *restore_job(struct request *rq, struct restore *x, struct err *e)
 {
-	char vm[REGISTRY_NAME_MAX + 8], devices[2][PATH_MAX + 16];
-	struct job_spec job = {.verb = "restore", .objects = {vm}};
+	char vm[REGISTRY_NAME_MAX + 8];
+	const struct job_spec job = {.verb = "restore", .objects = {vm}};
 
 	snprintf(vm, sizeof(vm), "vm:%s", x->vm);
-	for (uint32_t i = 0; i < MIN(x->s->attachment_count, 2u); i++) {
-		snprintf(devices[i], sizeof(devices[i]), "device:%s", x->each[i].wish.spec.device);
-		job.objects[1 + i] = devices[i];
-	}
 	return job_start(x->d->jobs, rq, &job, e);
 }
 
@@ -455,7 +528,7 @@ static int restore_ask(struct request *rq, const struct restore_args *args, stru
 		restore_free(x);
 		return -1;
 	}
-	look_next(x);
+	find_next(x);
 	return 0;
 }
 

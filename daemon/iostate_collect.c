@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "daemon/daemon.h"
-#include "daemon/inventory.h"
 #include "daemon/iostate.h"
 #include "daemon/supervisor.h"
 #include "lib/backends/blk_geometry.h"
@@ -172,17 +171,13 @@ static int collect_guest_side(struct daemon *d, const struct attachment *a,
 
 /* --- the rest --------------------------------------------------------------------------------- */
 
-static void collect_identity(
-	struct daemon *d, const struct attachment *a, struct iostate_identity *to)
+static void collect_identity(const struct attachment *a, struct iostate_identity *to)
 {
-	const struct device *device = inventory_resolve(d->inventory, a->spec.device, NULL);
-
 	str_copy(to->name, sizeof(to->name), a->spec.name);
 	str_copy(to->id, sizeof(to->id), a->spec.id);
 	str_copy(to->device, sizeof(to->device), a->spec.device);
 	str_copy(to->node, sizeof(to->node), a->spec.node);
-	if (device) /* by this name there may be several meanwhile */
-		str_copy(to->fingerprint, sizeof(to->fingerprint), device->fingerprint);
+	str_copy(to->fingerprint, sizeof(to->fingerprint), a->spec.fingerprint);
 }
 
 /* As the driver reads it, not as the disk is by now. */
@@ -212,7 +207,7 @@ static int collect_one(
 	to = iostate_add(s, e);
 	if (!to)
 		return -1;
-	collect_identity(d, a, &to->identity);
+	collect_identity(a, &to->identity);
 	collect_disk(a, &facts, &to->disk);
 	to->features = (struct iostate_features){
 		.offered = facts.offered,

@@ -10,6 +10,7 @@
  *	kept	dead worker	-	the next generation, on the same vault
  *	kept	nothing		-	a fresh vault, the socket made anew (host or keeper restarted)
  *	-	worker		-	rebuilt from its description (damaged store)
+ *	restoring any		-	detached: of a restore that did not come to its end
  *	any	any		open	finished or undone, by its own rules (lib/migrate/stages.h)
  *
  * A live worker is never ended for not being known: it serves a guest. A device that is passed
@@ -288,12 +289,31 @@ static void reconcile_end(struct reconcile *r)
 		done(r->arg);
 }
 
+static void op_ended(void *arg, struct attachment *a, const struct err *e);
+
+/* Its restore did not come to its end: those that were there go again. */
+static void undo_restore(struct reconcile *r, struct attachment *a)
+{
+	const struct attach_caller caller = {.done = op_ended, .arg = r};
+	struct err e = ERR_INIT;
+
+	if (!a->restoring || a->kept != KEPT_ATTACHED || a->busy)
+		return;
+	log_info("%s: of a restore that was left half done: is detached", a->spec.id);
+	if (detach_start(r->d, a, &caller, &e) < 0)
+		log_error("%s: %s", a->spec.id, e.msg);
+	else
+		r->open++;
+}
+
 static void op_ended(void *arg, struct attachment *a, const struct err *e)
 {
 	struct reconcile *r = arg;
 
 	if (e)
 		log_error("%s: left half done, and tried again: %s", a->spec.id, e->msg);
+	else
+		undo_restore(r, a);
 	if (--r->open == 0)
 		reconcile_end(r);
 }
@@ -439,6 +459,12 @@ static int resume_all(struct reconcile *r, struct err *e)
 	return rc;
 }
 
+static void undo_restores(struct reconcile *r)
+{
+	list_for_each_safe (node, registry_list(r->d->registry))
+		undo_restore(r, list_entry(node, struct attachment, node));
+}
+
 /* Those that no operation is at: what became of them while no daemon was there. */
 static void adopt_all(struct daemon *d)
 {
@@ -470,6 +496,7 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 		attach_sweep_sockets(d);
 		if (resume_all(r, e) < 0)
 			return -1;
+		undo_restores(r);
 		adopt_all(d);
 		supervisor_begin(d->supervisor);
 		vf_begin(d);

@@ -119,6 +119,7 @@ struct attachment {
 	/* Told of everything the keeper says about its worker; NULL: nobody waits. */
 	void (*on_worker)(void *arg);
 	void *on_worker_arg;
+	bool restoring; /* with others, of which not all are there yet: after a crash it goes again */
 	struct incoming
 		*incoming; /* what its first worker begins with (daemon/iostate.h), or NULL */
 	/* The gate (daemon/quiesce.h). */
@@ -182,6 +183,8 @@ int registry_keep_as(
 int registry_keep_quiesced(
 	struct registry *r, const struct attachment *a, unsigned int gate, struct err *e);
 /* The device is another one now: spec.device, .node and .fingerprint. */
+/* All that was restored for this VM is there: it stays, whatever dies. */
+int registry_keep_restored(struct registry *r, const char *vm, struct err *e);
 /* It is incoming no more. */
 int registry_keep_arrived(struct registry *r, const struct attachment *a, struct err *e);
 int registry_keep_device(struct registry *r, const struct attachment_spec *spec, struct err *e);

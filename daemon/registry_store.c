@@ -44,6 +44,7 @@ static const char *const migrations[] = {
 	"	number INTEGER NOT NULL);",
 	"ALTER TABLE attachment ADD COLUMN on_error INTEGER NOT NULL DEFAULT 0;",
 	"ALTER TABLE attachment ADD COLUMN incoming TEXT NOT NULL DEFAULT '';",
+	"ALTER TABLE attachment ADD COLUMN restoring INTEGER NOT NULL DEFAULT 0;",
 };
 
 const struct store_schema registry_schema = {
@@ -130,6 +131,7 @@ static int load_row(void *arg, const struct store_row *row)
 		return 0;
 	}
 	a->kept = (enum attachment_kept)kept;
+	a->restoring = store_row_int(row, 17) != 0;
 	a->gate = (unsigned int)store_row_int(row, 11) & (SESSION_GATE_SHUT | SESSION_GATE_CARRY);
 	a->quiesced = a->gate != 0;
 	/* Not a change of what is: only now is it known here. */
@@ -171,7 +173,8 @@ int registry_load(struct registry *r, struct err *e)
 {
 	static const char rows[] =
 		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept, path,"
-		" quiesced, fingerprint, group_type, no_reset_boot, on_error, incoming"
+		" quiesced, fingerprint, group_type, no_reset_boot, on_error, incoming,"
+		" restoring"
 		" FROM attachment ORDER BY number";
 	static const char companions[] = "SELECT device, number FROM companion ORDER BY rowid";
 	static const char next[] = "SELECT next_number FROM counter";
@@ -205,8 +208,8 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 {
 	static const char row[] =
 		"INSERT INTO attachment (number, vm, name, device, node, owner, cache, queues,"
-		" readonly, kept, path, fingerprint, group_type, no_reset_boot, on_error, incoming)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		" readonly, kept, path, fingerprint, group_type, no_reset_boot, on_error, incoming,"
+		" restoring) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	static const char next[] = "UPDATE counter SET next_number = max(next_number, ?)";
 	const struct attachment_spec *s = &a->spec;
 
@@ -217,7 +220,8 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 			    STORE_INT(a->kept), STORE_INT(s->path), STORE_TEXT(s->fingerprint),
 			    STORE_TEXT(s->passthrough.group_type),
 			    STORE_TEXT(s->passthrough.no_reset_boot), STORE_INT(s->on_error),
-			    STORE_TEXT(a->incoming ? a->incoming->text : "")),
+			    STORE_TEXT(a->incoming ? a->incoming->text : ""),
+			    STORE_INT(a->restoring)),
 		    NULL, NULL, e) < 0)
 		return -1;
 	if (keep_companions(r, s, e) < 0)
@@ -259,6 +263,13 @@ int registry_keep_arrived(struct registry *r, const struct attachment *a, struct
 
 	return store_run(
 		r->store, sql, STORE_BIND(STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
+}
+
+int registry_keep_restored(struct registry *r, const char *vm, struct err *e)
+{
+	static const char sql[] = "UPDATE attachment SET restoring = 0 WHERE vm = ?";
+
+	return store_run(r->store, sql, STORE_BIND(STORE_TEXT(vm)), NULL, NULL, e);
 }
 
 int registry_keep_device(struct registry *r, const struct attachment_spec *spec, struct err *e)
