@@ -191,6 +191,25 @@ START_TEST(no_group_is_said_with_its_reason)
 }
 END_TEST
 
+/* The lab's Arm host: no group before a driver, and the hot-plug driver on a bridge. */
+START_TEST(a_host_whose_groups_come_with_drivers)
+{
+	const struct iommu_group *group;
+	struct err e = ERR_INIT;
+
+	ck_assert_int_eq(inventory_new(tree_unpack("lab-smmuv3"), NULL, &inv, &e), 0);
+	ck_assert_ptr_null(inventory_group_of(inv, get("0000:06:00.0"), &e));
+	ck_assert_str_eq(e.code, "GRP-NONE");
+	check_in(e.evidence, "21 groups there are have other devices");
+	group = inventory_group_of(inv, get("0000:08:00.0"), &e);
+	ck_assert_ptr_nonnull(group);
+	ck_assert_str_eq(group->iommu, "smmu3.0x0000000009050000");
+	ck_assert_int_eq(iommu_group_check_viable(group, &e), -1);
+	check_in(e.evidence, "0000:08:00.0/driver: shpchp");
+	close_scene();
+}
+END_TEST
+
 START_TEST(what_a_group_shows)
 {
 	open_scene("groups");
@@ -298,5 +317,6 @@ END_TEST
 
 UNIT_MAIN(groups_are_kept_and_read_again_when_a_device_changed, whoever_decides_has_it_read_again,
 	groups_come_and_go, names_of_groups_that_the_kernel_does_not_write,
-	the_group_of_what_is_on_a_function, no_group_is_said_with_its_reason, what_a_group_shows,
-	a_type_that_may_be_set, a_type_that_may_not_be_set, the_hand_writes_and_looks)
+	the_group_of_what_is_on_a_function, no_group_is_said_with_its_reason,
+	a_host_whose_groups_come_with_drivers, what_a_group_shows, a_type_that_may_be_set,
+	a_type_that_may_not_be_set, the_hand_writes_and_looks)

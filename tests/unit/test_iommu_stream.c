@@ -154,6 +154,31 @@ START_TEST(stream_ids_of_a_device_tree)
 }
 END_TEST
 
+/* What QEMU's firmware says of the lab's Arm host: the last buses go past the SMMU. */
+START_TEST(stream_ids_of_real_firmware)
+{
+	struct stream_map map;
+	struct err e = ERR_INIT;
+	struct streams s;
+	size_t len;
+
+	ck_assert_int_eq(sysroot_open(tree_unpack("lab-smmuv3"), &root, &e), 0);
+	s = read_streams("0000:06:00.0");
+	ck_assert_uint_eq(s.count, 1);
+	ck_assert(s.at[0].has_stream_id);
+	ck_assert_uint_eq(s.at[0].stream_id, 0x600);
+	s = read_streams("0000:09:02.0");
+	ck_assert_uint_eq(s.count, 2);
+	ck_assert_uint_eq(s.at[1].stream_id, 0x900);
+	ck_assert_str_eq(s.at[1].via, "0000:08:00.0");
+	len = read_table();
+	ck_assert_int_eq(iort_map(table, len, 0, 0xbff, &map), 0);
+	ck_assert_uint_eq(map.smmu, 0x9050000);
+	ck_assert_int_eq(iort_map(table, len, 0, 0xc00, &map), -ENOENT);
+	sysroot_close(root);
+}
+END_TEST
+
 START_TEST(contexts)
 {
 	ck_assert_str_eq(stream_context("DMA"), "translate");
@@ -166,4 +191,4 @@ START_TEST(contexts)
 END_TEST
 
 UNIT_MAIN(requester_ids_and_aliases, stream_ids_of_acpi, iort_rows_have_ends, iort_that_lies,
-	stream_ids_of_a_device_tree, contexts)
+	stream_ids_of_a_device_tree, stream_ids_of_real_firmware, contexts)
