@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/binding.h"
+#include "daemon/binding_keep.h"
 #include "daemon/daemon.h"
 #include "daemon/hands.h"
 #include "daemon/inventory.h"
@@ -332,13 +332,81 @@ START_TEST(stuck_driver_wedges_its_device_only)
 }
 END_TEST
 
+/* --- for good --------------------------------------------------------------------------------- */
+
+static const struct binding_caller caller = {.done = on_done};
+
+static void keep(const char *device, const char *driver)
+{
+	const struct binding_ask ask = {.device = device, .driver = driver, .whole_group = true};
+
+	ck_assert_int_eq(bind_start(&d, &ask, &caller, &e), 0);
+	ck_assert_int_eq(loop_run(d.loop, &e), 0);
+}
+
+static void release(const char *device)
+{
+	struct binding_plan plan;
+
+	ck_assert_int_eq(release_plan(&d, device, true, &plan, &e), 0);
+	ck_assert_int_eq(release_start(&d, &plan, &caller, &e), 0);
+	ck_assert_int_eq(loop_run(d.loop, &e), 0);
+	ck_assert_msg(failure.kind == ERR_NONE, "%s: %s", failure.msg, failure.evidence);
+}
+
+START_TEST(kept_binding_is_changed_and_released)
+{
+	struct binding_row row;
+
+	begin();
+	fake_pci_driver("pci-stub", NULL);
+	keep(NVME, BIND_VFIO);
+	ck_assert(binding_find(&d, NVME, BINDING_KEPT, &row));
+	has(NVME, "vfio-pci", "vfio-pci");
+	keep(NVME, "pci-stub");
+	has(NVME, "pci-stub", "pci-stub");
+	ck_assert(binding_find(&d, NVME, BINDING_KEPT, &row));
+	ck_assert_str_eq(row.driver, "pci-stub");
+	ck_assert_str_eq(row.old.driver, "nvme"); /* from before the first time */
+	keep(NVME, "absent");
+	ck_assert_int_eq(failure.kind, ERR_ROLLED_BACK);
+	ck_assert_str_eq(failure.code, "BIND-DRIVER");
+	has(NVME, "pci-stub", "pci-stub");
+	release(NVME);
+	has(NVME, "nvme", "");
+	ck_assert(!binding_find(&d, NVME, BINDING_KEPT, NULL));
+	close_daemon();
+}
+END_TEST
+
+/* As a boot leaves them: host's driver, no override. */
+START_TEST(kept_bindings_are_applied_at_boot)
+{
+	begin();
+	keep(NVME, BIND_VFIO);
+	take(PAIR_A, "a1");
+	close_daemon();
+	fake_pci_rebind(NVME, "nvme");
+	fake_pci_rebind(PAIR_A, "edu");
+	fake_pci_remove(PAIR_B);
+	open_daemon();
+	ck_assert_int_eq(binding_apply(&d, on_done, NULL, &e), 0);
+	ck_assert_int_eq(loop_run(d.loop, &e), 0);
+	ck_assert_str_eq(failure.code, "DEV-GONE"); /* PAIR_B; the others have theirs */
+	ck_assert_str_eq(fake_pci_driver_of(NVME), "vfio-pci");
+	ck_assert_str_eq(fake_pci_driver_of(PAIR_A), "vfio-pci");
+	close_daemon();
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	const TTest *const tests[] = {function_is_taken_and_given_back,
 		group_is_taken_whole_or_not_at_all, failure_leaves_what_can_be_given_back,
 		killed_anywhere_it_ends_before_or_after, hosts_without_isolation_are_refused,
 		what_works_for_the_host_is_refused, holders_go_in_any_order,
-		gone_and_other_devices_are_not_touched, stuck_driver_wedges_its_device_only};
+		gone_and_other_devices_are_not_touched, stuck_driver_wedges_its_device_only,
+		kept_binding_is_changed_and_released, kept_bindings_are_applied_at_boot};
 
 	if (strcmp(argv[0], HAND_NAME) == 0)
 		return hand_main(argc, argv);
