@@ -25,7 +25,7 @@
 #include "lib/backends/uring.h"
 #include "tests/unit/unit.h"
 
-#define DEPTH     64
+#define DEPTH     64u
 #define BLOCK     4096u
 #define DISK_SIZE (DEPTH * BLOCK)
 #define CANCEL    (1ull << 32)
