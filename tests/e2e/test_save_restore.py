@@ -113,7 +113,7 @@ def round_trip(scratch, packed):
             now.wait("active")
             done = jobs.work(destination.result(work, 240))
             destination.run("cd /mnt && echo 3 >/proc/sys/vm/drop_caches && sha256sum -c sums")
-            destination.run("umount /mnt")
+            destination.run("cd / && umount /mnt")
             destination.expect_no_complaints()
     disk.fsck(there)
     return done.verified >> 20
@@ -128,4 +128,5 @@ def test(scratch):
     return f"split and packed, {' and '.join(map(str, verified))} MiB verified"
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)
