@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
+#include "daemon/file_look.h"
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
@@ -37,14 +38,14 @@ struct recovery {
 	struct daemon *d;
 	struct job *job;
 	char id[KEEPER_ID_SIZE]; /* until the operation has it, the attachment may go away */
-	char *device, *allow;
+	char *name, *allow;      /* of the device, as it was given */
 	struct recover_wish wish;
 };
 
 static void recovery_free(struct recovery *r)
 {
 	close_fd(&r->wish.fd);
-	free(r->device);
+	free(r->name);
 	free(r->allow);
 	free(r);
 }
@@ -114,13 +115,10 @@ static int recovery_begin(struct recovery *r, struct err *e)
 	const struct recover_caller caller = {
 		.done = recovery_done, .progress = recovery_step, .arg = r};
 	struct attachment *a = registry_by_id(r->d->registry, r->id);
-	const struct device *device = inventory_resolve(r->d->inventory, r->device, e);
 
 	if (!a)
 		return err_set(e, ERR_NOT_FOUND, "NO-SUCH", "%s is gone", r->id);
-	if (!device || check_free(a, e) < 0)
-		return -1;
-	if (recover_check(a, device, &r->wish, r->allow, e) < 0)
+	if (check_free(a, e) < 0 || recover_check(a, &r->wish, r->allow, e) < 0)
 		return -1;
 	return recover_start(r->d, a, &r->wish, &caller, e);
 }
@@ -142,10 +140,9 @@ static void recovery_opened(
 }
 
 /* The device, as the attachment will have it. */
-static int choose_device(struct daemon *d, const struct attachment *a, const char *to,
-	struct recovery *r, struct err *e)
+static int choose_device(struct recovery *r, const struct attachment *a, struct err *e)
 {
-	const struct device *device = inventory_resolve(d->inventory, to ? to : a->spec.device, e);
+	const struct device *device = inventory_resolve(r->d->inventory, r->name, e);
 	struct attachment_spec *spec = &r->wish.spec;
 	char node[SYSFS_PATH_MAX];
 
@@ -153,51 +150,71 @@ static int choose_device(struct daemon *d, const struct attachment *a, const cha
 		return -1;
 	device_node_path(device, node, sizeof(node));
 	*spec = a->spec;
+	r->wish.class = device->class;
 	if (!node[0] || !str_copy(spec->node, sizeof(spec->node), node) ||
 		!str_copy(spec->device, sizeof(spec->device), device->id))
 		return err_set(e, ERR_REFUSED, "PATH", "%s has no node to open", device->id);
 	str_copy(spec->fingerprint, sizeof(spec->fingerprint), device->fingerprint);
-	r->device = strdup(device->id);
-	if (!r->device)
-		return err_set(e, ERR_FAILED, "MEMORY", "no memory to recover");
 	if (strcmp(spec->device, a->spec.device) == 0)
 		return 0;
-	return host_use_check(d->inventory, device, e); /* which looks at everything anew */
+	return host_use_check(r->d->inventory, device, e); /* which looks at everything anew */
 }
 
-static struct recovery *recovery_new(
-	struct request *rq, struct attachment *a, const struct recover_args *args, struct err *e)
+static void recovery_find(struct recovery *r)
 {
-	struct daemon *d = request_daemon(rq);
+	struct attachment *a = registry_by_id(r->d->registry, r->id);
+	struct err e = ERR_INIT;
+
+	if (!a)
+		err_set(&e, ERR_NOT_FOUND, "NO-SUCH", "%s is gone", r->id);
+	else if (choose_device(r, a, &e) == 0 &&
+		 backing_open(r->d->hands, r->wish.spec.node, r->wish.spec.readonly,
+			 recovery_opened, r, &e) == 0)
+		return;
+	recovery_fail(r, &e);
+}
+
+/* A hand has looked where the path leads. */
+static void recovery_led(void *arg, const struct inventory_look *look, const struct err *e)
+{
+	struct recovery *r = arg;
+	struct inventory *inv = r->d->inventory; /* which outlives the recovery */
+
+	if (e) {
+		recovery_fail(r, e);
+		return;
+	}
+	inventory_set_look(inv, r->name, look);
+	recovery_find(r);
+	inventory_set_look(inv, NULL, NULL);
+}
+
+static struct recovery *recovery_new(struct request *rq, const struct attachment *a,
+	const struct recover_args *args, struct err *e)
+{
+	char device[PATH_MAX + 16];
+	const struct job_spec job = {
+		.verb = recover_verb, .objects = {device}, .deadline_ms = RECOVER_MS};
 	struct recovery *r = calloc(1, sizeof(*r));
 
 	if (!r) {
 		err_set(e, ERR_FAILED, "MEMORY", "no memory to recover");
 		return NULL;
 	}
-	r->d = d;
+	r->d = request_daemon(rq);
 	r->wish.fd = -1;
 	str_copy(r->id, sizeof(r->id), a->spec.id);
-	if (args->allow)
-		r->allow = strdup(args->allow);
-	if (choose_device(d, a, args->to, r, e) == 0)
+	r->name = strdup(args->to ? args->to : a->spec.device);
+	r->allow = args->allow ? strdup(args->allow) : NULL;
+	snprintf(device, sizeof(device), "device:%s", a->spec.device);
+	if (!r->name)
+		err_set(e, ERR_FAILED, "MEMORY", "no memory to recover");
+	else
+		r->job = job_start(r->d->jobs, rq, &job, e);
+	if (r->job)
 		return r;
 	recovery_free(r);
 	return NULL;
-}
-
-static int start_job(struct request *rq, struct recovery *r, struct err *e)
-{
-	char own[PATH_MAX + 16], other[PATH_MAX + 16];
-	const struct attachment *a = registry_by_id(r->d->registry, r->id);
-	struct job_spec job = {.verb = recover_verb, .objects = {own}, .deadline_ms = RECOVER_MS};
-
-	snprintf(own, sizeof(own), "device:%s", a->spec.device);
-	snprintf(other, sizeof(other), "device:%s", r->device);
-	if (strcmp(own, other) != 0)
-		job.objects[1] = other;
-	r->job = job_start(r->d->jobs, rq, &job, e);
-	return r->job ? 0 : -1;
 }
 
 /* 1: nothing is held, and that is answered; 0: something is; -1. */
@@ -243,13 +260,10 @@ static int recover_ask(struct request *rq, const struct recover_args *args, stru
 	r = recovery_new(rq, a, args, e);
 	if (!r)
 		return -1;
-	if (start_job(rq, r, e) < 0) {
-		recovery_free(r);
-		return -1;
-	}
 	job_progress(r->job, 0, "opening the device");
-	if (backing_open(d->hands, r->wish.spec.node, r->wish.spec.readonly, recovery_opened, r,
-		    &own) < 0)
+	if (!inventory_wants_look(r->name))
+		recovery_find(r);
+	else if (file_look_begin(d->hands, r->name, recovery_led, r, &own) < 0)
 		recovery_fail(r, &own);
 	return 0;
 }

@@ -120,19 +120,19 @@ static int check_size(const struct attachment *a, const struct backing_facts *fa
 }
 
 /* The volume is the same: by what the device says of itself, or because it is the same file. */
-static int check_volume(const struct attachment *a, const struct device *device,
-	const struct recover_wish *wish, const char *allow, struct err *e)
+static int check_volume(const struct attachment *a, const struct recover_wish *wish,
+	const char *allow, struct err *e)
 {
-	bool same_name = strcmp(device->id, a->spec.device) == 0;
+	bool same_name = strcmp(wish->spec.device, a->spec.device) == 0;
 
-	if (device->class == DEVICE_FILE && (same_name || is_same_file(a, &wish->facts)))
+	if (wish->class == DEVICE_FILE && (same_name || is_same_file(a, &wish->facts)))
 		return 0;
-	if (device->class == DEVICE_BLOCK && a->spec.fingerprint[0] &&
-		strcmp(device->fingerprint, a->spec.fingerprint) == 0)
+	if (wish->class == DEVICE_BLOCK && a->spec.fingerprint[0] &&
+		strcmp(wish->spec.fingerprint, a->spec.fingerprint) == 0)
 		return 0;
 	err_set(e, ERR_REFUSED, "STALE-SPARE", "nothing shows that %s has the data of %s",
-		device->id, a->spec.device);
-	err_evidence(e, "fingerprint %s, and %s had %s", device->fingerprint, a->spec.device,
+		wish->spec.device, a->spec.device);
+	err_evidence(e, "fingerprint %s, and %s had %s", wish->spec.fingerprint, a->spec.device,
 		a->spec.fingerprint[0] ? a->spec.fingerprint : "none");
 	return refuse(allow, "STALE-SPARE", e);
 }
@@ -151,10 +151,10 @@ static int check_late_writes(const struct attachment *a, const struct recover_wi
 	return refuse(allow, "LATE-WRITE", e);
 }
 
-int recover_check(const struct attachment *a, const struct device *device,
-	const struct recover_wish *wish, const char *allow, struct err *e)
+int recover_check(const struct attachment *a, const struct recover_wish *wish, const char *allow,
+	struct err *e)
 {
-	if (check_size(a, &wish->facts, e) < 0 || check_volume(a, device, wish, allow, e) < 0)
+	if (check_size(a, &wish->facts, e) < 0 || check_volume(a, wish, allow, e) < 0)
 		return -1;
 	return check_late_writes(a, wish, allow, e);
 }

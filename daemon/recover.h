@@ -22,6 +22,7 @@ struct recover_caller {
 /* What an attachment is to go on with: its spec, with another device perhaps. */
 struct recover_wish {
 	struct attachment_spec spec;
+	enum device_class class;
 	struct backing_facts facts;
 	int fd; /* open; -1: to be opened */
 };
@@ -34,8 +35,8 @@ bool recover_is_due(const struct attachment *a);
  * another path to the same volume (STALE-SPARE), and nothing of the old path may be written late
  * (LATE-WRITE). `allow` lists codes that are waived, with commas; NULL: none. 0 or -1.
  */
-int recover_check(const struct attachment *a, const struct device *device,
-	const struct recover_wish *wish, const char *allow, struct err *e);
+int recover_check(const struct attachment *a, const struct recover_wish *wish, const char *allow,
+	struct err *e);
 
 /* Goes on with wish->fd, which is consumed. -1: nothing was done. */
 int recover_start(struct daemon *d, struct attachment *a, struct recover_wish *wish,
