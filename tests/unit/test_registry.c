@@ -24,6 +24,8 @@ static const struct {
 	{ATTACHMENT_PREPARING, ATTACHMENT_ACTIVE, "attached, and its VMM was faster"},
 	{ATTACHMENT_PREPARING, ATTACHMENT_RECOVERING, "its worker died just then"},
 	{ATTACHMENT_PREPARING, ATTACHMENT_INCOMING, "it is restored"},
+	{ATTACHMENT_PREPARING, ATTACHMENT_HELD, "attached, and its disk fails at once"},
+	{ATTACHMENT_PREPARING, ATTACHMENT_FAILED, "attached, and the worker says so at once"},
 	{ATTACHMENT_INCOMING, ATTACHMENT_ACTIVE, "all of its rings have arrived"},
 	{ATTACHMENT_INCOMING, ATTACHMENT_READY, "they have, and the VMM has gone"},
 	{ATTACHMENT_INCOMING, ATTACHMENT_QUIESCED, "asked for"},
