@@ -134,6 +134,34 @@ static int check_group(struct binding_op *op, struct err *e)
 }
 
 static void take_next(struct binding_op *op);
+static void take_look(struct binding_op *op);
+
+static bool op_has_row(const struct binding_op *op, const char *id)
+{
+	for (size_t i = 0; i < op->rows.count; i++)
+		if (strcmp(op->rows.rows[i].device, id) == 0)
+			return true;
+	return false;
+}
+
+/* A group that came with the driver may have companions that nobody could name before. */
+static void take_end(struct binding_op *op)
+{
+	struct err e = ERR_INIT;
+
+	if (binding_is_for_vfio(&op->ask) && binding_plan(op->d, &op->ask, &op->plan, &e) < 0) {
+		op_end(op, &e);
+		return;
+	}
+	for (size_t i = 0; i < op->plan.count; i++) {
+		if (op_has_row(op, op->plan.members[i].id))
+			continue;
+		op->at = 0;
+		take_look(op);
+		return;
+	}
+	op_end(op, check_group(op, &e) < 0 ? &e : NULL);
+}
 
 static void take_made(void *arg, const void *result, size_t len, int fd, const struct err *e)
 {
@@ -157,7 +185,7 @@ static void take_next(struct binding_op *op)
 	struct err e = ERR_INIT;
 
 	if (op->at == op->rows.count) {
-		op_end(op, check_group(op, &e) < 0 ? &e : NULL);
+		take_end(op);
 		return;
 	}
 	str_copy(to.driver, sizeof(to.driver), row->driver);
@@ -165,14 +193,6 @@ static void take_next(struct binding_op *op)
 	if (binding_check_member(op->d, &op->ask, row->device, &e) < 0 ||
 		binding_make(op->d, row->device, &to, take_made, op, &e) < 0)
 		op_end(op, &e);
-}
-
-static bool op_has_row(const struct binding_op *op, const char *id)
-{
-	for (size_t i = 0; i < op->rows.count; i++)
-		if (strcmp(op->rows.rows[i].device, id) == 0)
-			return true;
-	return false;
 }
 
 static int add_row(
@@ -195,8 +215,6 @@ static int add_row(
 	str_copy(row->driver, sizeof(row->driver), look->driver);
 	return 0;
 }
-
-static void take_look(struct binding_op *op);
 
 static void take_looked(void *arg, const void *result, size_t len, int fd, const struct err *e)
 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd amdvi virtio smmuv3
+# lab: vtd
 # timeout: 900
 """Devices get another driver and get their own back; what the host lives on never does."""
 import hashlib

@@ -177,6 +177,27 @@ void fake_pci_driver(const char *driver, const char *id)
 	put(path, "a", line);
 }
 
+void fake_pci_group_later(const char *id, int group)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", group);
+	put_attr(id, "group-later", text);
+}
+
+static void make_group(const char *id)
+{
+	char path[PATH_MAX];
+	const char *group;
+
+	path_of(path, DEVICES "/%s/group-later", id);
+	group = get(path);
+	if (group[0]) {
+		put_in_group(id, atoi(group));
+		unlink(path);
+	}
+}
+
 void fake_pci_rebind(const char *id, const char *driver)
 {
 	fake_pci_driver(driver, id);
@@ -337,6 +358,7 @@ static int kernel_bind(const char *driver, const char *id)
 	if (trait(driver, "refuses"))
 		return -trait(driver, "refuses");
 	set_link(id, driver);
+	make_group(id);
 	return 0;
 }
 

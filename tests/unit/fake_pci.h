@@ -15,6 +15,9 @@ const char *fake_pci_new(void);
 void fake_pci_add(const char *id, int group, const char *driver);
 void fake_pci_remove(const char *id);
 
+/* Its group comes with its next driver only, as on kernels that make groups when drivers probe. */
+void fake_pci_group_later(const char *id, int group);
+
 /* Another driver gets it, without anybody being asked. */
 void fake_pci_rebind(const char *id, const char *driver);
 

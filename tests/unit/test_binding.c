@@ -238,6 +238,24 @@ START_TEST(hosts_without_isolation_are_refused)
 }
 END_TEST
 
+/* A group that is not there before its device has a driver: its companions are seen then. */
+START_TEST(group_that_comes_late_is_taken_whole_too)
+{
+	begin();
+	fake_pci_group_later(LONER, 2);
+	ck_assert_int_eq(try_take(LONER, "a1", false), -1);
+	ck_assert_str_eq(e.code, "GRP-SPLIT");
+	has(PAIR_A, "edu", "");
+	take(LONER, "a1");
+	has(PAIR_A, "vfio-pci", "vfio-pci");
+	has(PAIR_B, "vfio-pci", "vfio-pci");
+	give_back("a1");
+	has(PAIR_A, "edu", "");
+	has(LONER, "", "");
+	close_daemon();
+}
+END_TEST
+
 START_TEST(what_works_for_the_host_is_refused)
 {
 	const struct inventory_attachment other = {.id = "a9", .vm = "web", .device = PAIR_B};
@@ -404,9 +422,10 @@ int main(int argc, char **argv)
 	const TTest *const tests[] = {function_is_taken_and_given_back,
 		group_is_taken_whole_or_not_at_all, failure_leaves_what_can_be_given_back,
 		killed_anywhere_it_ends_before_or_after, hosts_without_isolation_are_refused,
-		what_works_for_the_host_is_refused, holders_go_in_any_order,
-		gone_and_other_devices_are_not_touched, stuck_driver_wedges_its_device_only,
-		kept_binding_is_changed_and_released, kept_bindings_are_applied_at_boot};
+		group_that_comes_late_is_taken_whole_too, what_works_for_the_host_is_refused,
+		holders_go_in_any_order, gone_and_other_devices_are_not_touched,
+		stuck_driver_wedges_its_device_only, kept_binding_is_changed_and_released,
+		kept_bindings_are_applied_at_boot};
 
 	if (strcmp(argv[0], HAND_NAME) == 0)
 		return hand_main(argc, argv);
