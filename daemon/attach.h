@@ -79,7 +79,7 @@ struct attach_path {
 	int (*look)(struct attach_wish *w, struct err *e);
 	/* What it is to come to, as lines of text in an open array. */
 	void (*put_plan)(const struct attach_wish *w, struct json_out *o);
-	/* `a`, made of the wish, takes over what look() found. */
+	/* `a`, made of the wish, takes over what look() found. NULL: nothing. */
 	void (*take)(struct attachment *a, struct attach_wish *w);
 
 	/* ERR_BUSY, or refused: it cannot be taken back now. NULL: it always can. */

@@ -268,12 +268,6 @@ static int passthrough_looked(struct attach_wish *w, struct err *e)
 	return 0;
 }
 
-static void passthrough_take(struct attachment *a, struct attach_wish *w)
-{
-	(void)a;
-	(void)w;
-}
-
 static int passthrough_may_detach(struct daemon *d, struct attachment *a, struct err *e)
 {
 	if (passthrough_check_idle(d, a, e) < 0)
@@ -318,7 +312,6 @@ const struct attach_path attach_passthrough = {
 	.choose = passthrough_choose,
 	.look = passthrough_looked,
 	.put_plan = passthrough_put_plan,
-	.take = passthrough_take,
 	.may_detach = passthrough_may_detach,
 	.keep_up = passthrough_keep_up,
 	.adopt = passthrough_adopt,

@@ -418,7 +418,8 @@ static void attach_looked(struct attach_wish *w, const struct err *e)
 	registry_next_id(r, w->spec.id);
 	a = registry_add(r, &w->spec, &own);
 	if (a) {
-		attach_paths[w->spec.path]->take(a, w);
+		if (attach_paths[w->spec.path]->take)
+			attach_paths[w->spec.path]->take(a, w);
 		if (attach_start(w->d, a, &caller, &own) == 0)
 			return;
 		registry_remove(r, a);

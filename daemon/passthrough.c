@@ -105,7 +105,8 @@ void passthrough_read_type(struct daemon *d, uint32_t group, char *type, size_t 
 		type[0] = '\0';
 }
 
-int passthrough_set_owner(struct daemon *d, struct attachment *a, const char *owner, struct err *e)
+int passthrough_set_owner(
+	struct daemon *d, const struct attachment *a, const char *owner, struct err *e)
 {
 	const struct passwd *pw = getpwnam(owner ? owner : "root");
 	struct node_list nodes;
@@ -114,7 +115,6 @@ int passthrough_set_owner(struct daemon *d, struct attachment *a, const char *ow
 		return err_set(e, ERR_NOT_FOUND, "USER", "there is no user %s", owner);
 	if (find_nodes(d, a, &nodes, e) < 0 && owner)
 		return -1;
-	a->has_cdev = nodes.has_cdev;
 	for (unsigned int i = 0; i < nodes.count; i++) {
 		const char *path = nodes.paths[i];
 
@@ -363,13 +363,14 @@ static struct watched *watched_new(struct passthrough *p, const char *id, struct
 }
 
 /* The nodes of now: after a new binding they are others. */
-static void watch_nodes(struct passthrough *p, struct watched *w, const struct attachment *a)
+static void watch_nodes(struct passthrough *p, struct watched *w, struct attachment *a)
 {
 	struct err e = ERR_INIT;
 	struct node_list nodes;
 
 	if (find_nodes(p->d, a, &nodes, &e) < 0)
 		log_warning("%s: %s", w->id, e.msg);
+	a->has_cdev = nodes.has_cdev;
 	for (unsigned int i = 0; i < w->wd_count; i++)
 		inotify_rm_watch(p->inotify_fd, w->wds[i]);
 	w->wd_count = 0;
@@ -394,7 +395,7 @@ static struct watched *watched_get(struct passthrough *p, const struct attachmen
 	return w;
 }
 
-void passthrough_listen(struct passthrough *p, const struct attachment *a)
+void passthrough_listen(struct passthrough *p, struct attachment *a)
 {
 	struct watched *w = watched_get(p, a);
 

@@ -19,7 +19,8 @@ struct passthrough;
  * function that no VFIO driver has, has none: that is an error, or with `owner` NULL (root's
  * again, because it is being taken back) nothing to do.
  */
-int passthrough_set_owner(struct daemon *d, struct attachment *a, const char *owner, struct err *e);
+int passthrough_set_owner(
+	struct daemon *d, const struct attachment *a, const char *owner, struct err *e);
 
 /* Whether a VFIO driver has any of its functions. */
 bool passthrough_is_bound(struct daemon *d, const struct attachment *a);
@@ -44,7 +45,7 @@ void passthrough_free(struct passthrough *p);
  * VMM that opens it makes it active, and when the last one has closed it, or ended, attach_renew()
  * is called; while an operation is at it, both wait for passthrough_look().
  */
-void passthrough_listen(struct passthrough *p, const struct attachment *a);
+void passthrough_listen(struct passthrough *p, struct attachment *a);
 
 /* They do not: to be called when the gate is shut. */
 void passthrough_deafen(struct passthrough *p, const struct attachment *a);

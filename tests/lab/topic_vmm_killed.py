@@ -37,10 +37,11 @@ def kill_one(iovd, events, bdf, name, canary):
 def check_daemon_away(iovd, bdf, name):
     """A VMM is found again by the next daemon; one that ended meanwhile is as good as seen to."""
     with SmallVmm(bdf, 1) as vmm:
-        wait_state(iovd, name, "active")
+        before = wait_state(iovd, name, "active")
         iovd.wait_restart(iovd.kill())
         adopted = wait_state(iovd, name, "active")
-        expect_equal(adopted["vmm_pid"], vmm.pid, "the VMM's process, to the next daemon")
+        expect_equal(adopted, before, "the attachment, to the next daemon")
+        expect_equal(adopted["vmm_pid"], vmm.pid, "the VMM's process")
         iovd.refused("BUSY", "detach", name)
         iovd.stop()
         vmm.kill()
