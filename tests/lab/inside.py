@@ -159,6 +159,17 @@ def modprobe(*words):
     proc.run(["modprobe", *words])
 
 
+def load_kvm():
+    """Makes /dev/kvm of the lab host work; skips where its processor cannot."""
+    flags = re.search(r"^flags\s*:.*", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    modules = {"svm": "kvm-amd", "vmx": "kvm-intel"}
+    found = [modules[f] for f in modules if flags and f in flags.group(0).split()]
+    if not found:
+        raise Skipped("the lab host's processor does not virtualize")
+    modprobe(found[0])
+    expect(os.access("/dev/kvm", os.W_OK), "no /dev/kvm in the lab host")
+
+
 def netdev(bdf):
     """The network interface of a device."""
     return wait_for(

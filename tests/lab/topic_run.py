@@ -79,7 +79,7 @@ class QemuVmm:
 def qemu_vmm(iovd, attachment, scratch):
     from lib import guest
 
-    inside.modprobe("kvm-amd")
+    inside.load_kvm()
     os.chmod("/dev/kvm", 0o666)
     guest.accelerator = lambda kernel=None: ("kvm", "host")
     guest.BOOT_SECONDS = 300

@@ -3,11 +3,10 @@
 import contextlib
 import datetime
 import json
-import os
 import signal
 import subprocess
 
-from inside import Failed, expect, expect_equal, lab_program, modprobe, program, wait_for
+from inside import Failed, expect, expect_equal, lab_program, load_kvm, program, wait_for
 
 
 class SmallVmm:
@@ -95,8 +94,7 @@ def nested_guest(scratch, args, memory=256):
     """A Linux guest under KVM in the lab host, with more words for QEMU."""
     from lib import guest, proc
 
-    modprobe("kvm-amd")
-    expect(os.access("/dev/kvm", os.W_OK), "no /dev/kvm in the lab host")
+    load_kvm()
     guest.accelerator = lambda kernel=None: ("kvm", "host")  # whether it works is not asked: it must
     proc.PATIENCE *= 5  # an emulated machine in an emulated machine
     with guest.Qemu(scratch, args, memory=memory) as machine:
