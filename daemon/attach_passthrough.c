@@ -145,9 +145,33 @@ static int set_group_type(struct attach_op *op, struct stages *x, const char *ty
 	return op_wait(op, x, NULL, NULL, 0, e);
 }
 
+/*
+ * Some IOMMUs' devices have no group until a driver probes them: only now can its type be known. It
+ * is kept before it is changed.
+ */
+static int look_at_new_group(struct attach_op *op, struct err *e)
+{
+	struct attachment_passthrough *p = &op->a->spec.passthrough;
+	const struct device *device =
+		inventory_find(op->d->inventory, DEVICE_PCI, op->a->spec.device);
+
+	if (p->group_type[0])
+		return 0;
+	if (!device || device->iommu_group < 0)
+		return err_set(
+			e, ERR_REFUSED, "GRP-NONE", "%s is in no IOMMU group", op->a->spec.device);
+	if (passthrough_check_type(op->d, (uint32_t)device->iommu_group, &op->a->spec, e) < 0)
+		return -1;
+	return p->group_type[0] ? registry_keep(op->d->registry, op->a, e) : 0;
+}
+
 static int passthrough_translate(struct stages *x, void *arg, struct err *e)
 {
-	return set_group_type(arg, x, "DMA", e);
+	struct attach_op *op = arg;
+
+	if (op->verb == ATTACH_ATTACH && look_at_new_group(op, e) < 0)
+		return -1;
+	return set_group_type(op, x, "DMA", e);
 }
 
 static int passthrough_untranslate(struct stages *x, void *arg, struct err *e)

@@ -10,8 +10,8 @@
 #include "daemon/binding.h"
 #include "daemon/daemon.h"
 #include "daemon/inventory.h"
+#include "daemon/passthrough.h"
 #include "lib/cleanup.h"
-#include "lib/iommu/group.h"
 #include "lib/iommu/memlock.h"
 #include "lib/iommu/vfio_device.h"
 #include "lib/pci.h"
@@ -176,29 +176,32 @@ static int choose_reset(struct attach_wish *w, struct err *e)
 	return 0;
 }
 
-/* The gap is closed by the default domain: it must be one in which nothing is mapped. */
+int passthrough_check_type(
+	struct daemon *d, uint32_t group, struct attachment_spec *spec, struct err *e)
+{
+	struct attachment_passthrough *p = &spec->passthrough;
+	char type[sizeof(p->group_type)];
+
+	passthrough_read_type(d, group, type, sizeof(type));
+	if (strcmp(type, "identity") == 0) {
+		str_copy(p->group_type, sizeof(p->group_type), type);
+		return 0;
+	}
+	if (strncmp(type, "DMA", 3) == 0 || strcmp(type, "blocked") == 0)
+		return 0;
+	err_set(e, ERR_REFUSED, "GRP-TYPE",
+		"what the IOMMU does with group %u while nobody has it open is not known", group);
+	err_evidence(e, "/sys/kernel/iommu_groups/%u/type: \"%s\"", group, type);
+	return err_fix(e, "DMA, DMA-FQ or blocked are known");
+}
+
+/* A group that comes with the driver is looked at when it is there. */
 static int choose_type(struct attach_wish *w, struct err *e)
 {
-	struct iommu_group group;
-	char id[24];
-	int rc = 0;
-
-	snprintf(id, sizeof(id), "%lld", (long long)w->facts.group);
-	if (iommu_group_read(inventory_sysroot(w->d->inventory), id, &group, e) < 0)
-		return -1;
-	str_copy(w->facts.type, sizeof(w->facts.type), group.type);
-	if (strcmp(group.type, "identity") == 0) {
-		str_copy(w->spec.passthrough.group_type, sizeof(w->spec.passthrough.group_type),
-			group.type);
-	} else if (strncmp(group.type, "DMA", 3) != 0 && strcmp(group.type, "blocked") != 0) {
-		err_set(e, ERR_REFUSED, "GRP-TYPE",
-			"what the IOMMU does with group %s while nobody has it open is not known",
-			id);
-		err_evidence(e, "/sys/kernel/iommu_groups/%s/type: \"%s\"", id, group.type);
-		rc = err_fix(e, "DMA, DMA-FQ or blocked are known");
-	}
-	iommu_group_release(&group);
-	return rc;
+	if (w->facts.group < 0)
+		return 0;
+	passthrough_read_type(w->d, (uint32_t)w->facts.group, w->facts.type, sizeof(w->facts.type));
+	return passthrough_check_type(w->d, (uint32_t)w->facts.group, &w->spec, e);
 }
 
 static int choose_options(const struct attach_wish *w, struct err *e)
@@ -255,6 +258,18 @@ static void put_memlock(const struct attach_wish *w, struct json_out *o)
 		w->spec.vm, memlock_counter(api), iommu_api_names[api]);
 }
 
+static void put_group(const struct attach_wish *w, struct json_out *o)
+{
+	if (w->facts.group < 0) {
+		json_out_str(o, NULL, "group: none yet; it comes with the driver");
+		return;
+	}
+	json_out_fmt(o, NULL, "group: %lld, of type %s%s", (long long)w->facts.group, w->facts.type,
+		w->spec.passthrough.group_type[0] ? ", which becomes DMA for as long" : "");
+	json_out_fmt(o, NULL, "node: /dev/vfio/%lld, for user %s", (long long)w->facts.group,
+		w->spec.owner);
+}
+
 void passthrough_put_plan(const struct attach_wish *w, struct json_out *o)
 {
 	for (size_t i = 0; i < w->facts.count; i++) {
@@ -265,9 +280,6 @@ void passthrough_put_plan(const struct attach_wish *w, struct json_out *o)
 			f->reset[0] ? f->reset
 				    : "nothing: it stays with this machine until reboot");
 	}
-	json_out_fmt(o, NULL, "group: %lld, of type %s%s", (long long)w->facts.group, w->facts.type,
-		w->spec.passthrough.group_type[0] ? ", which becomes DMA for as long" : "");
-	json_out_fmt(o, NULL, "node: /dev/vfio/%lld, for user %s", (long long)w->facts.group,
-		w->spec.owner);
+	put_group(w, o);
 	put_memlock(w, o);
 }

@@ -19,6 +19,14 @@ struct daemon;
  */
 int passthrough_choose(const struct device *device, struct attach_wish *w, struct err *e);
 
+/*
+ * The gap (daemon/attach_passthrough.c) is closed by the group's default domain, in which nothing
+ * may be mapped. 0: it is so, or will be so once the type is changed, which spec->...group_type then
+ * says; -1: GRP-TYPE.
+ */
+int passthrough_check_type(
+	struct daemon *d, uint32_t group, struct attachment_spec *spec, struct err *e);
+
 /* The lines of --dry-run: functions, reset, group, node, locked memory. */
 void passthrough_put_plan(const struct attach_wish *w, struct json_out *o);
 

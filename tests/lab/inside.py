@@ -155,6 +155,13 @@ def unbind(bdf):
     write("/sys/bus/pci/drivers_probe", bdf)
 
 
+def probe(bdf):
+    """virtio-iommu and SMMUv3 give a device its group when a driver has probed it."""
+    if group_of(bdf) is None:
+        bind(bdf, "vfio-pci")
+        unbind(bdf)
+
+
 def modprobe(*words):
     proc.run(["modprobe", *words])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio
 # timeout: 600
 # needs: guest
 """An NVMe disk goes to a nested guest and comes back: driver, node and data."""

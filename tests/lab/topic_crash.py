@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 1500
 """kill -9 of iovd at every point of attach and detach: as before it, or as after it."""
 import os

@@ -142,13 +142,6 @@ def kill_one(iovd, events, start, attachment, bdf, canary):
     return took
 
 
-def probe(bdf):
-    """virtio-iommu and SMMUv3 give a device its group when a driver has probed it."""
-    if inside.group_of(bdf) is None:
-        inside.bind(bdf, "vfio-pci")
-        inside.unbind(bdf)
-
-
 def check_gone_client(iovd, attachment, bdf):
     """A command that cannot start is a VMM that has ended."""
     words = [*run_words(iovd), "/no/such/program", f"@{attachment}@"]
@@ -161,7 +154,6 @@ def check_gone_client(iovd, attachment, bdf):
 def test(scratch):
     scratch.chmod(0o711)
     bdf, canary = device("edu_a"), MemoryCanary(CANARY_MIB)
-    probe(bdf)
     with Iovd(scratch) as iovd:
         name = attach(iovd, bdf, "vm1", "--owner", USER)["id"]
         if WITH_QEMU:
