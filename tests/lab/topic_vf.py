@@ -141,6 +141,10 @@ def check_made_again(scratch, igb):
     with Iovd(scratch) as iovd:
         inside.wait_for(lambda: len(vfs(igb)) == 3, "VFs to be made again", 120)
         inside.wait_for(lambda: shown_by_ip(netdev(igb), 2)["address"] == MAC, "the MAC", 120)
+        inside.wait_for(
+            lambda: all(job["state"] != "running" for job in iovd.ok("list", "jobs")["jobs"]),
+            "the end of the job that makes them", 120,
+        )  # fmt: skip
         inside.wait_for(lambda: iovd.ok("vf", "create", igb, 3, seconds=180)["ours"], "ours", 120)
         made(iovd, igb, 0)
 
