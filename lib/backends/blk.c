@@ -4,8 +4,8 @@
  *
  * A request is a chain: 16 bytes of header first among the readable bytes, one status byte last
  * among the writable ones, data between. How the driver cut that into descriptors does not matter.
- * The header is copied once, judged, and only the copy is used. `judge` functions answer with a
- * status; a request that is good becomes a struct blk_io for the engine, which calls blk_io_done().
+ * blk_judge.c answers it with a status, or makes it, when it is good, a struct blk_io for the engine,
+ * which calls blk_io_done().
  *
  * Status: OK; UNSUPP for what this device does not do; IOERR for all else, host errors included.
  *
@@ -17,54 +17,18 @@
  * then parked like the rest, to be done again, elsewhere perhaps; so no write may be lost with the
  * page cache by then. Whoever sets `hold` sees to that: direct I/O, or options.write_through.
  */
-#include "lib/backends/blk.h"
 #include "lib/backends/blk_geometry.h"
+#include "lib/backends/blk_priv.h"
 
 #include <errno.h>
-#include <linux/virtio_blk.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SECTOR           512u
-#define HEADER_LEN       sizeof(struct virtio_blk_outhdr)
-#define SEG_MAX          126u
-#define MAX_DISCARD      (1u << 21) /* sectors: 1 GiB */
-#define MAX_WRITE_ZEROES (1u << 18) /* sectors: 128 MiB, written if it must be */
-#define CONFIG_LEN       60u
-#define STATUS_PENDING   0xff
+#define SEG_MAX    126u
+#define CONFIG_LEN 60u
 
-static_assert(sizeof(struct virtio_blk_outhdr) == 16, "the header as it is in the ring");
 static_assert(sizeof(struct virtio_blk_config) >= CONFIG_LEN, "virtio 1.2's fields are known");
-
-struct blk_req {
-	struct blk_io io;
-	struct virtq_chain *chain;
-	uint8_t *status;
-	uint16_t ring;
-	bool status_joined; /* the last writable entry was shortened by the status byte */
-};
-
-/* Survives the worker: in the session page. */
-struct blk_saved {
-	uint8_t known;
-	uint8_t write_cache; /* config.wce as the driver set it */
-	uint8_t pad[2];
-	int32_t flush_error; /* the errno that ended it, 0: none */
-	uint64_t capacity; /* sectors, as the VMM knows it: a successor must see that it changed */
-};
-
-struct blk {
-	struct backend backend; /* first */
-	struct blk_options options;
-	struct blk_engine *engine;
-	struct blk_saved *saved;
-	struct blk_saved unsaved; /* until restore() gives a better place */
-	uint64_t features;        /* acknowledged */
-	struct blk_req *reqs;     /* by ring and slot */
-	char serial[VIRTIO_BLK_ID_BYTES];
-	char failure[128];
-};
 
 static struct blk *blk_of(struct backend *b)
 {
@@ -73,20 +37,15 @@ static struct blk *blk_of(struct backend *b)
 
 /* --- features and configuration -------------------------------------------------------------- */
 
-static uint64_t bit(unsigned int n)
-{
-	return 1ull << n;
-}
-
 static uint64_t blk_features(struct backend *b)
 {
-	uint64_t f = bit(VIRTIO_BLK_F_SEG_MAX) | bit(VIRTIO_BLK_F_BLK_SIZE) |
-		     bit(VIRTIO_BLK_F_TOPOLOGY) | bit(VIRTIO_BLK_F_FLUSH) |
-		     bit(VIRTIO_BLK_F_CONFIG_WCE) | bit(VIRTIO_BLK_F_MQ);
+	uint64_t f = blk_bit(VIRTIO_BLK_F_SEG_MAX) | blk_bit(VIRTIO_BLK_F_BLK_SIZE) |
+		     blk_bit(VIRTIO_BLK_F_TOPOLOGY) | blk_bit(VIRTIO_BLK_F_FLUSH) |
+		     blk_bit(VIRTIO_BLK_F_CONFIG_WCE) | blk_bit(VIRTIO_BLK_F_MQ);
 
 	if (blk_of(b)->options.read_only)
-		return f | bit(VIRTIO_BLK_F_RO);
-	return f | bit(VIRTIO_BLK_F_DISCARD) | bit(VIRTIO_BLK_F_WRITE_ZEROES);
+		return f | blk_bit(VIRTIO_BLK_F_RO);
+	return f | blk_bit(VIRTIO_BLK_F_DISCARD) | blk_bit(VIRTIO_BLK_F_WRITE_ZEROES);
 }
 
 static uint16_t blk_queues(struct backend *b)
@@ -155,14 +114,13 @@ static void blk_set_features(struct backend *b, uint64_t features)
 	blk_of(b)->features = features;
 }
 
-/* A write is on stable storage before it is reported (virtio 1.2, 5.2.6.2). */
-static bool is_writethrough(const struct blk *blk)
+bool blk_is_writethrough(const struct blk *blk)
 {
 	if (blk->options.write_through)
 		return true;
-	if (blk->features & bit(VIRTIO_BLK_F_CONFIG_WCE))
+	if (blk->features & blk_bit(VIRTIO_BLK_F_CONFIG_WCE))
 		return !blk->saved->write_cache;
-	return !(blk->features & bit(VIRTIO_BLK_F_FLUSH));
+	return !(blk->features & blk_bit(VIRTIO_BLK_F_FLUSH));
 }
 
 static void say_failure(struct blk *blk)
@@ -234,10 +192,7 @@ static void answer(struct blk *blk, struct blk_req *req, uint8_t status)
 	struct virtq_chain *chain = req->chain;
 	struct backend_host *host = blk->backend.host;
 
-	if (req->status_joined)
-		chain->iov[chain->out_count + chain->in_count - 1].iov_len++;
-	if (req->status)
-		*req->status = status;
+	blk_judge_end(req, status);
 	req->chain = NULL;
 	host->done(host, req->ring, chain, status != VIRTIO_BLK_S_OK);
 }
@@ -287,189 +242,7 @@ static struct blk_io *blk_io_of(void *arg, uint32_t tag)
 	return &blk->reqs[tag].io;
 }
 
-/* --- judging a request ----------------------------------------------------------------------- */
-
-static bool in_range(const struct blk *blk, uint64_t sector, uint64_t sectors)
-{
-	return sector <= blk->saved->capacity && sectors <= blk->saved->capacity - sector;
-}
-
-static bool may_write(const struct blk *blk)
-{
-	return !blk->options.read_only && !blk->saved->flush_error;
-}
-
-static uint8_t judge_move(struct blk *blk, struct blk_req *req, uint64_t sector, uint64_t len)
-{
-	if (len % SECTOR || !in_range(blk, sector, len / SECTOR))
-		return VIRTIO_BLK_S_IOERR;
-	req->io.offset = sector * SECTOR;
-	req->io.len = len;
-	return len ? STATUS_PENDING : VIRTIO_BLK_S_OK;
-}
-
-/* The device reads a request's header and writes its data and status. */
-static uint8_t judge_read(struct blk *blk, struct blk_req *req, uint64_t sector)
-{
-	struct virtq_chain *chain = req->chain;
-
-	if (chain->out_len != HEADER_LEN)
-		return VIRTIO_BLK_S_IOERR;
-	req->io.op = BLK_OP_READ;
-	req->io.iov = chain->iov + chain->out_count;
-	req->io.iov_count = chain->in_count - !req->status_joined;
-	return judge_move(blk, req, sector, chain->in_len - 1);
-}
-
-/*
- * Passes over the header in the readable entries. They may be changed: nothing looks at them again
- * when the request is over.
- */
-static struct iovec *skip_header(struct virtq_chain *chain, unsigned int *count)
-{
-	struct iovec *iov = chain->iov;
-	size_t left = HEADER_LEN;
-
-	*count = chain->out_count;
-	while (*count && left >= iov->iov_len) {
-		left -= iov->iov_len;
-		iov++;
-		--*count;
-	}
-	if (left) {
-		iov->iov_base = (char *)iov->iov_base + left;
-		iov->iov_len -= left;
-	}
-	return iov;
-}
-
-static uint8_t judge_write(struct blk *blk, struct blk_req *req, uint64_t sector)
-{
-	struct virtq_chain *chain = req->chain;
-
-	if (chain->in_len != 1 || !may_write(blk))
-		return VIRTIO_BLK_S_IOERR;
-	req->io.op = BLK_OP_WRITE;
-	req->io.iov = skip_header(chain, &req->io.iov_count);
-	req->io.durable = is_writethrough(blk);
-	return judge_move(blk, req, sector, chain->out_len - HEADER_LEN);
-}
-
-static uint8_t judge_flush(struct blk *blk, struct blk_req *req)
-{
-	req->io.op = BLK_OP_FLUSH;
-	if (blk->saved->flush_error)
-		return VIRTIO_BLK_S_IOERR;
-	return STATUS_PENDING;
-}
-
-static uint8_t judge_get_id(struct blk *blk, struct blk_req *req)
-{
-	struct virtq_chain *chain = req->chain;
-	size_t left = MIN(chain->in_len - 1, sizeof(blk->serial)), at = 0;
-
-	for (unsigned int i = chain->out_count; left; i++) {
-		size_t part = MIN(left, chain->iov[i].iov_len);
-
-		memcpy(chain->iov[i].iov_base, blk->serial + at, part);
-		at += part;
-		left -= part;
-	}
-	return VIRTIO_BLK_S_OK;
-}
-
-/* Copies `len` readable bytes from `offset`, however they are cut; false: not that many. */
-static bool copy_out(const struct virtq_chain *chain, size_t offset, void *data, size_t len)
-{
-	char *to = data;
-
-	for (unsigned int i = 0; i < chain->out_count && len; i++) {
-		const struct iovec *v = &chain->iov[i];
-		size_t part;
-
-		if (offset >= v->iov_len) {
-			offset -= v->iov_len;
-			continue;
-		}
-		part = MIN(len, v->iov_len - offset);
-		memcpy(to, (const char *)v->iov_base + offset, part);
-		to += part;
-		len -= part;
-		offset = 0;
-	}
-	return len == 0;
-}
-
-/* DISCARD and WRITE_ZEROES: one range, as max_discard_seg and max_write_zeroes_seg say. */
-static uint8_t judge_range(struct blk *blk, struct blk_req *req, bool zero)
-{
-	struct virtio_blk_discard_write_zeroes range;
-	uint32_t allowed_flags = zero ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
-	uint32_t max = zero ? MAX_WRITE_ZEROES : MAX_DISCARD;
-
-	if (req->chain->in_len != 1 || req->chain->out_len != HEADER_LEN + sizeof(range))
-		return VIRTIO_BLK_S_IOERR;
-	if (!may_write(blk) || !copy_out(req->chain, HEADER_LEN, &range, sizeof(range)))
-		return VIRTIO_BLK_S_IOERR;
-	if (range.flags & ~allowed_flags)
-		return VIRTIO_BLK_S_UNSUPP;
-	if (range.num_sectors > max || !in_range(blk, range.sector, range.num_sectors))
-		return VIRTIO_BLK_S_IOERR;
-	req->io.op = zero ? BLK_OP_ZERO : BLK_OP_DISCARD;
-	req->io.offset = range.sector * SECTOR;
-	req->io.len = (uint64_t)range.num_sectors * SECTOR;
-	req->io.may_unmap = range.flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
-	req->io.durable = is_writethrough(blk);
-	return range.num_sectors ? STATUS_PENDING : VIRTIO_BLK_S_OK;
-}
-
-static bool has(const struct blk *blk, unsigned int feature)
-{
-	return blk->features & bit(feature);
-}
-
-static uint8_t judge(struct blk *blk, struct blk_req *req)
-{
-	struct virtio_blk_outhdr header;
-
-	if (!copy_out(req->chain, 0, &header, sizeof(header)))
-		return VIRTIO_BLK_S_IOERR;
-	switch (header.type) {
-	case VIRTIO_BLK_T_IN:
-		return judge_read(blk, req, header.sector);
-	case VIRTIO_BLK_T_OUT:
-		return judge_write(blk, req, header.sector);
-	case VIRTIO_BLK_T_FLUSH:
-		return judge_flush(blk, req);
-	case VIRTIO_BLK_T_GET_ID:
-		return judge_get_id(blk, req);
-	case VIRTIO_BLK_T_DISCARD:
-		if (has(blk, VIRTIO_BLK_F_DISCARD))
-			return judge_range(blk, req, false);
-		break;
-	case VIRTIO_BLK_T_WRITE_ZEROES:
-		if (has(blk, VIRTIO_BLK_F_WRITE_ZEROES))
-			return judge_range(blk, req, true);
-		break;
-	}
-	return VIRTIO_BLK_S_UNSUPP;
-}
-
-static void find_status(struct blk_req *req)
-{
-	struct virtq_chain *chain = req->chain;
-	struct iovec *last = &chain->iov[chain->out_count + chain->in_count - 1];
-
-	req->status = NULL;
-	req->status_joined = false;
-	if (!chain->in_count)
-		return;
-	req->status = (uint8_t *)last->iov_base + last->iov_len - 1;
-	if (last->iov_len > 1) {
-		last->iov_len--;
-		req->status_joined = true;
-	}
-}
+/* --- to the host ----------------------------------------------------------------------------- */
 
 /* To the host with it. */
 static void start(struct blk *blk, struct blk_req *req)
@@ -498,11 +271,7 @@ static void blk_submit(struct backend *b, unsigned int ring, struct virtq_chain 
 	req->io = (struct blk_io){.tag = tag};
 	req->chain = chain;
 	req->ring = (uint16_t)ring;
-	find_status(req);
-	if (!req->status)
-		status = VIRTIO_BLK_S_IOERR; /* nowhere to say so: it is only handed back */
-	else
-		status = judge(blk, req);
+	status = blk_judge(blk, req);
 	if (status == STATUS_PENDING)
 		start(blk, req);
 	else
