@@ -33,21 +33,21 @@ static int client_unreachable(struct err *e, int sys, const char *path)
 	return err_fix(e, "start iovd, or name its socket with -s");
 }
 
-static int client_dial(struct client *c, const char *path, struct err *e)
+int client_dial(const char *path, struct err *e)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	auto_close int sock = -1;
 
 	if (!str_copy(addr.sun_path, sizeof(addr.sun_path), path))
 		return err_set(e, ERR_USAGE, "SOCKET-PATH",
 			"the socket path %s is longer than %zu bytes", path,
 			sizeof(addr.sun_path) - 1);
-	str_copy(c->path, sizeof(c->path), path);
-	c->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->sock < 0)
+	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (sock < 0)
 		return err_sys(e, errno, "make a socket");
-	if (connect(c->sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+	if (connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return client_unreachable(e, errno, path);
-	return 0;
+	return steal_fd(&sock);
 }
 
 struct client *client_connect(const char *path, struct err *e)
@@ -58,13 +58,13 @@ struct client *client_connect(const char *path, struct err *e)
 		err_set(e, ERR_FAILED, "MEMORY", "no memory for a connection");
 		return NULL;
 	}
-	c->sock = -1;
 	buf_init(&c->in, JSON_MAX_OUT);
-	if (client_dial(c, path, e) < 0) {
-		client_close(c);
-		return NULL;
-	}
-	return c;
+	str_copy(c->path, sizeof(c->path), path);
+	c->sock = client_dial(path, e);
+	if (c->sock >= 0)
+		return c;
+	client_close(c);
+	return NULL;
 }
 
 void client_close(struct client *c)

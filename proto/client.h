@@ -8,6 +8,9 @@
 
 struct client;
 
+/* The socket alone, connected: the caller's to close. -1 as client_connect() fails. */
+int client_dial(const char *path, struct err *e);
+
 /* Connects. NULL with e set (ERR_UNREACHABLE, or ERR_NOT_PERMITTED when the socket's mode forbids).
  */
 struct client *client_connect(const char *path, struct err *e);
