@@ -5,6 +5,7 @@ One line in, one line out, matched by a number, so that commands may overlap. Al
 socket, with a deadline; the end of the socket is the end of the guest.
 """
 import base64
+import contextlib
 import select
 import typing
 
@@ -61,9 +62,10 @@ class Channel:
 
     def adopt(self, other):
         """Continues another channel's conversation: the guest moved here, its commands go on.
-        What it had still said there is taken in first, if that has not ended already."""
-        while other._sock.fileno() >= 0 and other.pump(0):
-            pass
+        What it had still said there is taken in first."""
+        with contextlib.suppress(Failed):  # that end may be closed already
+            while other._sock.fileno() >= 0 and other.pump(0):
+                pass
         self._replies, self._scripts = other._replies, other._scripts
         self._serial, self.boots = other._serial, other.boots
 
