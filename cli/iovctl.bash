@@ -65,6 +65,9 @@ _iovctl_words()
 	attach:1)
 		_iovctl_ids vms
 		;;
+	explain:0)
+		_iovctl_ids codes
+		;;
 	group:0)
 		_iovctl_ids groups
 		_iovctl_ids devices

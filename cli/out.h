@@ -36,6 +36,14 @@ bool out_is_json(const struct cli *cli);
 struct iostate;
 int out_iostate(const struct cli *cli, const struct iostate *s, struct err *e);
 
+/* The page of a code / the list of all codes, in the form that was asked for. 0 or -1. */
+struct code_page;
+int out_page(struct cli *cli, const struct code_page *p, struct err *e);
+int out_pages(struct cli *cli, struct err *e);
+
+/* A label, and text that is broken between words; its lines begin at column `indent`. */
+void out_paragraph(const char *label, unsigned int indent, const char *text);
+
 /* The reply's parameters, parsed; NULL with e set. */
 struct json *out_parse(const struct cli *cli, struct err *e);
 

@@ -4,7 +4,7 @@ import re
 
 import tree
 
-BASE = ("err", "log", "cleanup", "buf", "crc32c", "fault", "fdio", "list", "util", "watch")
+BASE = ("err", "log", "cleanup", "buf", r"codes\w*", "crc32c", "fault", "fdio", "list", "util", "watch")
 
 # The rooms, most special first; a file belongs to the first that matches its name.
 ROOMS = (

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Codes of drivers and of virtual functions. */
+#include "lib/codes.h"
+
+static const struct code_page pages[] = {
+	{"BIND-DRIVER", "the kernel has no such driver",
+		.cause = "The driver is not built in, and no module of its name could be loaded.",
+		.seen = "/sys/bus/pci/drivers/NAME is missing after modprobe.",
+		.fix = "Install the package that has the module; ls /sys/bus/pci/drivers lists "
+		       "what is "
+		       "there."},
+	{"BIND-OVERRIDE", "the device's driver_override cannot be set",
+		.cause =
+			"A device is kept for one driver by writing its name there, and the kernel "
+			"refused.",
+		.seen = "The write to /sys/bus/pci/devices/ADDRESS/driver_override.",
+		.fix = "Run iovd as root, with /sys mounted writable."},
+	{"BIND-UNBIND", "the driver does not let go of the device",
+		.cause = "After unbind the driver is still there: it refused, or somebody bound it "
+			 "again.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/driver after the write to unbind.",
+		.fix = "Stop what uses the device (iovctl show DEVICE), and see the kernel's log."},
+	{"BIND-PROBE", "the driver does not take the device",
+		.cause =
+			"The driver was offered the device and refused: it does not know it, lacks "
+			"firmware for it, or the device does not answer.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/driver after the write to drivers_probe.",
+		.fix = "See the kernel's log (dmesg) for the driver's own words."},
+	{"CLASS", "only PCI functions have a driver to choose",
+		.cause = "bind and release are about PCI functions; a disk or an interface has the "
+			 "driver "
+			 "of the function below it.",
+		.seen = "The device's class.",
+		.fix = "Name the PCI function (iovctl show DEVICE: parent)."},
+	{"SRIOV-NONE", "the function cannot have virtual functions",
+		.cause = "Only a physical function with SR-IOV has any.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/sriov_totalvfs is missing or 0.",
+		.fix = "Name the physical function; switch SR-IOV on in the firmware and in the "
+		       "card's own "
+		       "setup (mlxconfig, bnxtnvm, ...)."},
+	{"SRIOV", "the kernel made another number of virtual functions",
+		.cause = "The PF's driver did not make as many as it was asked for.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/sriov_numvfs after the write.",
+		.fix = "See the kernel's log; ask for fewer."},
+	{"PF-IN-USE", "virtual functions hang on the function",
+		.cause = "They go when their physical function changes hands, is reset, or gets "
+			 "another "
+			 "number of them.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/virtfn*, and who uses each.",
+		.fix = "Take them back and away first: iovctl vf create PF 0."},
+	{"VF-COUNT", "the physical function cannot have so many",
+		.cause = "How many it can have is in its configuration space.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/sriov_totalvfs.",
+		.fix = "Ask for at most as many as the message says."},
+	{"VF-FOREIGN", "somebody else made the virtual functions",
+		.cause = "iovd removes and changes only what it has made itself.",
+		.seen = "The birth of the first function, as /sys shows it, against iovd's own "
+			"note.",
+		.fix = "Remove them the way they were made (echo 0 > sriov_numvfs), and let iovd "
+		       "make "
+		       "them."},
+	{"VF-NONE", "that is no virtual function",
+		.cause = "vf set is about virtual functions only.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/physfn is missing.",
+		.fix = "iovctl list devices --class pci shows which are: they have a pf."},
+	{"VF-NOT-NET", "that virtual function is no network's",
+		.cause = "MAC, VLAN and the like are set by the network interface of the physical "
+			 "function, "
+			 "and it has none.",
+		.seen = "/sys/bus/pci/devices/PF/net is missing.",
+		.fix = "Nothing: functions of other kinds have no such settings."},
+	{"VF-DRIVER", "the physical function's driver has no such setting",
+		.cause = "Settings of virtual functions are the driver's, and this one lacks it.",
+		.seen = "The kernel answers that the operation is not supported.",
+		.fix = "Leave it out, or use a card or driver that has it."},
+	{"VF-UNSEEN", "the kernel does not show that virtual function",
+		.cause = "The interface of the physical function lists its functions, and this one "
+			 "is not "
+			 "among them.",
+		.seen = "IFLA_VFINFO_LIST of the interface.",
+		.fix = "Look again in a moment; the functions may just be made or removed."},
+	{"VF-KEY", "virtual functions have no such setting",
+		.cause = "Settings are mac, vlan, qos, spoofchk, trust, min_tx_rate, max_tx_rate "
+			 "and "
+			 "state.",
+		.seen = "The word that was given.", .fix = "See iovctl(1), vf set."},
+	{"VF-VALUE", "that value cannot be", .cause = "Each setting has its form and its bounds.",
+		.seen = "The word that was given.",
+		.fix = "The message's last line says what the setting takes."},
+};
+const struct code_area codes_drivers = {"drivers", pages, ARRAY_SIZE(pages)};
