@@ -42,6 +42,7 @@ enum keeper_api_type {
 enum keeper_spawn_flags {
 	KEEPER_SPAWN_READONLY = 1, /* the worker gets the disk read-only */
 	KEEPER_SPAWN_DIRECT = 2,   /* and past the page cache, where that can be */
+	KEEPER_SPAWN_IDLE = 4,     /* its gate is shut for good: it only speaks with the VMM */
 };
 
 /* A worker, or what is left of it. */

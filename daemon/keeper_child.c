@@ -7,6 +7,8 @@
  * be free -- which waits, and keeps out everybody else who does the same -- then our own byte
  * shared, then the rest free. Read-only, where no exclusive lock can be had, the kernel is asked
  * again and again; two readers at once are no harm.
+ *
+ * An idle worker, whose disk is another host's for now, has it read-only and without locks.
  */
 #include "daemon/keeper.h"
 
@@ -35,7 +37,7 @@ struct child {
 static int disk_reopen(const struct spawn *s, int extra, struct err *e)
 {
 	char path[32];
-	int mode = s->flags & KEEPER_SPAWN_READONLY ? O_RDONLY : O_RDWR;
+	int mode = s->flags & (KEEPER_SPAWN_READONLY | KEEPER_SPAWN_IDLE) ? O_RDONLY : O_RDWR;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->backing);
@@ -93,8 +95,11 @@ static int child_lock(struct child *c, struct err *e)
 	const struct held_ring *old = c->spawn->old;
 	/* What no ring answers for: all, or what is older than the old ring. */
 	int64_t older = old->fd < 0 ? 0 : (int64_t)old->generation;
-	int rc = disk_take_generation(c, old->fd < 0 || older > 0, older);
+	int rc = 0;
 
+	/* An idle one has no requests to answer for, and none but its ring's to wait for. */
+	if (!(c->spawn->flags & KEEPER_SPAWN_IDLE))
+		rc = disk_take_generation(c, old->fd < 0 || older > 0, older);
 	return rc < 0 ? err_sys(e, -rc, "lock the disk") : 0;
 }
 

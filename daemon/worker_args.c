@@ -59,6 +59,7 @@ enum option_id {
 	OPT_OLD_RING_FD,
 	OPT_BACKING_FD,
 	OPT_HOLD,
+	OPT_IDLE,
 	OPT_PRINT_CAPABILITIES,
 	OPT_VERSION,
 	OPT_HELP,
@@ -81,6 +82,7 @@ static const struct option options[] = {
 	{"old-ring-fd", required_argument, NULL, OPT_OLD_RING_FD},
 	{"backing-fd", required_argument, NULL, OPT_BACKING_FD},
 	{"hold", no_argument, NULL, OPT_HOLD},
+	{"idle", no_argument, NULL, OPT_IDLE},
 	{"print-capabilities", no_argument, NULL, OPT_PRINT_CAPABILITIES},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, OPT_HELP},
@@ -183,6 +185,9 @@ static int take_option(struct worker_args *a, enum option_id id, const char *wor
 	case OPT_HOLD:
 		a->hold = true;
 		return 0;
+	case OPT_IDLE:
+		a->idle = true;
+		return 0;
 	case OPT_PRINT_CAPABILITIES:
 		a->print_capabilities = true;
 		return 0;
@@ -208,6 +213,8 @@ static int check_together(const struct worker_args *a, struct err *e)
 		return err_set(e, ERR_USAGE, "USAGE", "--control-fd needs --ring-fd");
 	if (!kept && a->hold) /* who would release it? */
 		return err_set(e, ERR_USAGE, "USAGE", "--hold needs --control-fd");
+	if (!kept && a->idle)
+		return err_set(e, ERR_USAGE, "USAGE", "--idle needs --control-fd");
 	if (kept ? a->backing_fd < 0 && !a->null_size : !a->blk_file == !a->null_size)
 		return err_set(e, ERR_USAGE, "USAGE", "one disk: --blk-file or --null");
 	if (!kept && !a->socket_path == (a->fd < 0))

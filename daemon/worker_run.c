@@ -290,7 +290,7 @@ static int make_device(struct worker *w, struct err *e)
 	struct blk_engine *engine = make_engine(w, e);
 	const struct blk_options options = {
 		.queues = w->args.queues,
-		.read_only = w->args.read_only || w->disk.read_only,
+		.read_only = w->args.read_only || (w->disk.read_only && !w->args.idle),
 		.hold = w->args.hold,
 		.write_through = w->args.hold && !w->disk.direct,
 		.serial = w->args.serial,

@@ -47,8 +47,7 @@ int session_facts_read(int fd, struct session_facts *facts, struct err *e)
 		return -1;
 	*facts = (struct session_facts){
 		.connected = page->connected == 1,
-		.settled = (page->gate.word & SESSION_GATE_SHUT) &&
-			   page->gate.settled == page->gate.word,
+		.settled = page_gate_is_settled(page),
 		.incoming = page->incoming.valid == 1,
 		.offered = page->offered,
 		.acknowledged = page->features,

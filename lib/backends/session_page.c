@@ -151,8 +151,8 @@ int session_page_status(int fd, struct session_status *status, struct err *e)
 		.vmm_sessions = page.vmm_sessions,
 		.gate_word = page.gate.word,
 		.incoming = page.incoming.valid == 1,
-		.settled =
-			(page.gate.word & SESSION_GATE_SHUT) && page.gate.settled == page.gate.word,
+		.settled = page_gate_is_settled(&page),
+		.tripped = page_gate_has_tripped(&page),
 	};
 	if (page.hold.number != page.hold.released)
 		status->hold = page.hold.number;

@@ -20,6 +20,8 @@
  */
 #define SESSION_GATE_SHUT  0x1u /* no new request is taken from any ring; those taken drain */
 #define SESSION_GATE_CARRY 0x2u /* or are cancelled, and stay in flight: with nobody, recorded */
+#define SESSION_GATE_ARM   0x4u /* shuts by itself when the VMM stops a ring while it logs */
+#define SESSION_GATE_AWAY  0x8u /* with SHUT: no VMM is let in either */
 
 static inline uint64_t session_gate_word(uint64_t serial, unsigned int flags)
 {
@@ -59,7 +61,8 @@ struct session_status {
 	uint64_t gate_word;          /* the last that was heard; 0: none */
 	bool incoming;               /* goes on from another host's, and the VMM has not come */
 	uint32_t hold;               /* the number of the hold that it is in; 0: none */
-	bool settled;                /* that word shuts the gate, and nothing is with the host */
+	bool settled;                /* the gate is shut, and nothing is with the host */
+	bool tripped;                /* it was armed, and has shut by itself */
 	char reason[128];            /* of failed, else of the hold; terminated, printable */
 };
 

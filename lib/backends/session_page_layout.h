@@ -70,6 +70,11 @@ struct page_gate {
 	uint64_t settled; /* == word: the gate is shut, and the host has nothing of ours any more */
 };
 
+/* The armed gate shut by itself (vu_gate.c). */
+struct page_trip {
+	uint64_t word; /* == gate.word: under this word */
+};
+
 /* What the host could not do, and the guest is not told of (vu_hold.c). */
 struct page_hold {
 	uint32_t number;   /* of the hold */
@@ -134,6 +139,7 @@ struct session_page {
 	uint8_t config[VU_CONFIG_MAX]; /* the configuration space, as it was last told */
 	struct page_incoming incoming;
 	struct page_hold hold;
+	struct page_trip trip;
 };
 
 static_assert(sizeof(struct session_page) <= SESSION_PAGE_SIZE, "the session page holds it all");
@@ -144,6 +150,21 @@ void session_page_unmap(struct session_page *page);
 
 /* A copy, by pread(). 0 or -1. */
 int session_page_read(int fd, struct session_page *page, struct err *e);
+
+static inline bool page_gate_has_tripped(const struct session_page *page)
+{
+	return page->gate.word & SESSION_GATE_ARM && page->trip.word == page->gate.word;
+}
+
+static inline bool page_gate_is_shut(const struct session_page *page)
+{
+	return page->gate.word & SESSION_GATE_SHUT || page_gate_has_tripped(page);
+}
+
+static inline bool page_gate_is_settled(const struct session_page *page)
+{
+	return page_gate_is_shut(page) && page->gate.settled == page->gate.word;
+}
 
 /*
  * A store that the page's order rests on: everything written before it is in the page before it.

@@ -32,6 +32,13 @@
  * nothing is in flight: what is, is in the region. When the gate opens, those that this very worker
  * has parked go to the host again, in their order; a successor replays them.
  *
+ * Armed, the gate shuts by itself when the VMM stops a ring while writes to memory are logged: the
+ * machine is about to go on elsewhere. By the time that the VMM hears where the ring stands, the page
+ * says that the gate is shut, so nothing that the VMM does from then on -- start the rings again, as
+ * it does when the move has failed; connect again, and replay -- makes a request of the guest move
+ * before the daemon's next word. A successor finds the gate as shut. The word that shut it is the one
+ * that armed it; the next word ends that, whatever it says.
+ *
  * Shutting the gate does not ask the guest for anything and does not read its kicks: they only say
  * that it is worth looking, and opening the gate looks.
  */
@@ -41,12 +48,27 @@
 
 bool vu_gate_is_shut(const struct vu_session *s)
 {
-	return s->page->gate.word & SESSION_GATE_SHUT;
+	return page_gate_is_shut(s->page);
 }
 
 bool vu_gate_is_settled(const struct vu_session *s)
 {
-	return vu_gate_is_shut(s) && s->page->gate.settled == s->page->gate.word;
+	return page_gate_is_settled(s->page);
+}
+
+bool vu_gate_bars_vmm(const struct vu_session *s)
+{
+	return page_gate_has_tripped(s->page) || s->page->gate.word & SESSION_GATE_AWAY;
+}
+
+void vu_gate_trip(struct vu_session *s)
+{
+	if (!(s->page->gate.word & SESSION_GATE_ARM) || !(s->page->features & VHOST_F_LOG_ALL) ||
+		page_gate_has_tripped(s->page))
+		return;
+	page_commit(s->page->trip.word, s->page->gate.word);
+	vu_point("gate-tripped");
+	vu_changed(s);
 }
 
 bool vu_gate_carries(const struct vu_session *s)

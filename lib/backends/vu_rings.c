@@ -194,6 +194,7 @@ void vu_ring_stop(struct vu_ring *r)
 {
 	struct page_ring *p = facts(r);
 
+	r->gate = false; /* also where a predecessor got as far as this, and no further */
 	if (!p->started)
 		return;
 	if (r->q)
@@ -329,6 +330,7 @@ enum vu_act vu_ring_get_base(struct vu_session *s, struct err *e)
 	if (!r)
 		return VU_BROKEN;
 	r->gate = true;
+	vu_gate_trip(s);
 	if (busy(r) || !may_leave_waiting(r))
 		return VU_WAIT;
 	vu_ring_stop(r);

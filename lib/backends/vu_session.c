@@ -111,10 +111,11 @@ static void knocked(void *arg, unsigned int events)
 		close_door(s, DOOR_CLOSED_MS); /* no descriptors left, or worse: not in a loop */
 	if (fd < 0)
 		return;
-	if (taken) {
+	if (taken || vu_gate_bars_vmm(s)) {
 		vu_report(s, "a further connection is refused: %s",
-			s->ending ? "requests of the last one have not ended"
-				  : "one VMM at a time");
+			!taken      ? "the machine goes on elsewhere"
+			: s->ending ? "requests of the last one have not ended"
+				    : "one VMM at a time");
 		close(fd);
 		close_door(s, DOOR_CLOSED_MS); /* one line a second at most */
 		return;

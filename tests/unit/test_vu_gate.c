@@ -8,11 +8,13 @@
 #include <sys/mman.h>
 
 #include "lib/backends/inflight_priv.h"
+#include "lib/cleanup.h"
 #include "tests/unit/unit.h"
 #include "tests/unit/vmm.h"
 
 #define SHUT(n) session_gate_word(n, SESSION_GATE_SHUT)
 #define OPEN(n) session_gate_word(n, 0)
+#define ARM(n)  session_gate_word(n, SESSION_GATE_ARM)
 
 static void connect_ring(struct vmm *v)
 {
@@ -174,6 +176,129 @@ START_TEST(the_vmm_is_served_behind_it)
 }
 END_TEST
 
+static bool has_heard(void *arg)
+{
+	struct rig *r = arg;
+
+	return __atomic_load_n(&r->page->gate.word, __ATOMIC_ACQUIRE) == r->gate;
+}
+
+static void log_writes(struct vmm *v, bool on)
+{
+	vmm_tell_u64(v, VU_SET_FEATURES, true, VMM_FEATURES | (on ? VHOST_F_LOG_ALL : 0));
+}
+
+/* Stops the ring, and starts it again. */
+static void stop_and_start(struct vmm *v)
+{
+	uint32_t base = vmm_get_base(v);
+
+	vmm_set_inflight(v);
+	vmm_start_ring(v, base);
+}
+
+static void connect_armed(struct vmm *v)
+{
+	connect_ring(v);
+	rig_tell_gate(&v->rig, ARM(1));
+	rig_until(&v->rig, has_heard, &v->rig);
+}
+
+/* The machine goes away, comes back, and asks for more. */
+static void go_and_come_back(struct vmm *v)
+{
+	log_writes(v, true);
+	stop_and_start(v);
+	log_writes(v, false);
+	ck_assert(page_gate_has_tripped(v->rig.page));
+	ask_some(v, 0, 3);
+	look_nothing_comes(v);
+	rig_until_settled(&v->rig);
+}
+
+START_TEST(armed_it_shuts_as_the_machine_leaves)
+{
+	struct vmm v;
+
+	vmm_open(&v, (struct rig_options){0});
+	connect_armed(&v);
+	vmm_use_disk(&v, 0x20);
+	stop_and_start(&v); /* nobody moves */
+	vmm_use_disk(&v, 0x28);
+	go_and_come_back(&v);
+	rig_tell_gate(&v.rig, ARM(2));
+	vmm_await(&v, 3);
+	vmm_check_status(&v, 0, 3);
+	vmm_use_disk(&v, 0x38);
+	vmm_close(&v);
+}
+END_TEST
+
+START_TEST(armed_and_killed_at_every_point)
+{
+	struct rig_options opt = {.kill_at = 1};
+	unsigned int deaths;
+
+	do {
+		struct vmm v;
+
+		vmm_open(&v, opt);
+		connect_armed(&v);
+		go_and_come_back(&v);
+		rig_tell_gate(&v.rig, OPEN(2));
+		vmm_await(&v, 3);
+		deaths = v.rig.deaths;
+		vmm_close(&v);
+		opt.kill_at++;
+	} while (deaths);
+	ck_assert_uint_gt(opt.kill_at, 100);
+	printf("armed: killed at %u points\n", opt.kill_at - 2);
+}
+END_TEST
+
+static bool is_left(void *arg)
+{
+	return !((struct rig *)arg)->page->connected;
+}
+
+static bool is_sent_off(void *arg)
+{
+	char c;
+
+	return recv(((struct rig *)arg)->vmm, &c, 1, MSG_DONTWAIT) == 0;
+}
+
+static void knock_in_vain(struct rig *r)
+{
+	close_fd(&r->vmm);
+	rig_until(r, is_left, r);
+	r->vmm = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(r->vmm, (struct sockaddr *)&r->door, r->door_len), 0);
+	rig_until(r, is_sent_off, r);
+	ck_assert(!r->page->connected);
+}
+
+/* Whoever connects while the machine is away is sent off, whatever dies meanwhile. */
+START_TEST(nobody_is_let_in_while_it_is_away)
+{
+	struct vmm v;
+
+	vmm_open(&v, (struct rig_options){0});
+	connect_armed(&v);
+	go_and_come_back(&v);
+	rig_tell_gate(&v.rig, session_gate_word(2, SESSION_GATE_SHUT | SESSION_GATE_AWAY));
+	rig_until_settled(&v.rig);
+	for (unsigned int n = 0; n < 2; n++) {
+		knock_in_vain(&v.rig);
+		kill(v.rig.worker, SIGKILL);
+	}
+	rig_tell_gate(&v.rig, OPEN(3));
+	rig_until(&v.rig, has_heard, &v.rig);
+	rig_connect(&v.rig);
+	vmm_close(&v);
+}
+END_TEST
+
 /* As a worker that died would have left it. */
 static void mark_first_in_flight(struct vmm *v)
 {
@@ -215,4 +340,6 @@ START_TEST(replays_wait_behind_a_settled_gate)
 END_TEST
 
 UNIT_MAIN(nothing_passes_a_shut_gate, killed_at_every_point, a_successor_is_as_shut,
-	an_old_word_is_not_obeyed, the_vmm_is_served_behind_it, replays_wait_behind_a_settled_gate)
+	an_old_word_is_not_obeyed, the_vmm_is_served_behind_it,
+	armed_it_shuts_as_the_machine_leaves, armed_and_killed_at_every_point,
+	nobody_is_let_in_while_it_is_away, replays_wait_behind_a_settled_gate)
