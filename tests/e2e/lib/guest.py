@@ -168,6 +168,9 @@ class Qemu(Guest):
         proc.need("qemu-system-x86_64", "qemu-system-x86")
         boot = _image(image.qemu)
         accel, cpu = accelerator()
+        if cpus > 1:
+            # On a loaded machine QEMU loses timers of processors that run in threads of their own.
+            accel = accel.replace("thread=multi", "thread=single")
         console, agent, qmp = (scratch / f"{name}.{end}" for end in ("console", "agent", "qmp"))
         argv = _words(
             ("machine", "q35,memory-backend=m"),

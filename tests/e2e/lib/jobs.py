@@ -33,6 +33,37 @@ def verify(filename, mib=32, **more):
     return _fio(options | more)
 
 
+def verify_on_queues(filename, queues, depth=32, mib=4, loops=1):
+    """The same on all queues of a disk: a job for each, together `depth` requests in flight. After
+    fio's result come its logs, of the longest request of each second: pauses() reads them."""
+    log = "/tmp/" + filename.replace("/", "-")
+    fio = verify(
+        filename,
+        mib,
+        numjobs=queues,
+        iodepth=depth // queues,
+        offset_increment=f"{mib}m",
+        loops=loops,
+        group_reporting=1,
+        write_lat_log=log,
+        log_avg_msec=1000,
+        log_max_value=1,
+    )
+    return f"{fio} && cat {log}_lat.*.log && rm {log}_*.log"
+
+
+def pauses(result):
+    """The longest request of each second in ms, from verify_on_queues()."""
+    longest = {}
+    for line in result.output[result.output.rindex("}") + 1 :].splitlines():
+        if len(words := line.split(",")) >= 3:
+            second, ms = int(words[0]) // 1000, int(words[1]) / 1e6
+            longest[second] = max(ms, longest.get(second, 0))
+    if not longest:
+        raise Failed(f"fio's logs are empty: {result.output[-500:]}")
+    return list(longest.values())
+
+
 def work(result):
     """What a finished fio did."""
     text = result.output
