@@ -44,6 +44,7 @@ static void args_print_option(const struct cmd_option *o)
 	case CMD_TEXT:
 	case CMD_NUMBER:
 	case CMD_PAIRS:
+	case CMD_LIST:
 		snprintf(left, sizeof(left), "%s %s", o->name, value);
 		break;
 	case CMD_MAYBE_NUMBER:
@@ -217,6 +218,16 @@ static size_t args_key_len(const char *pair)
 	return strcspn(pair, "=");
 }
 
+static int args_add(
+	const struct cmd_option *o, const char *value, struct cmd_args *args, struct err *e)
+{
+	if (args->pair_count == CMD_MAX_PAIRS)
+		return err_set(e, ERR_USAGE, "USAGE", "%s is given more than %d times", o->name,
+			CMD_MAX_PAIRS);
+	args->pairs[args->pair_count++] = value;
+	return 0;
+}
+
 static int args_add_pair(
 	const struct cmd_option *o, const char *value, struct cmd_args *args, struct err *e)
 {
@@ -229,11 +240,7 @@ static int args_add_pair(
 		if (args_key_len(args->pairs[i]) == len && memcmp(args->pairs[i], value, len) == 0)
 			return err_set(e, ERR_USAGE, "USAGE", "%s has '%.*s' twice", o->name,
 				(int)len, value);
-	if (args->pair_count == CMD_MAX_PAIRS)
-		return err_set(e, ERR_USAGE, "USAGE", "%s is given more than %d times", o->name,
-			CMD_MAX_PAIRS);
-	args->pairs[args->pair_count++] = value;
-	return 0;
+	return args_add(o, value, args, e);
 }
 
 static int args_set_option(struct args_cursor *c, const struct cmd_option *o,
@@ -241,7 +248,7 @@ static int args_set_option(struct args_cursor *c, const struct cmd_option *o,
 {
 	const char *value = args_take_value(c, o, inline_value);
 
-	if (*slot && o->kind != CMD_PAIRS)
+	if (*slot && o->kind != CMD_PAIRS && o->kind != CMD_LIST)
 		return err_set(e, ERR_USAGE, "USAGE", "%s is given twice", o->name);
 	if (!value)
 		return err_set(e, ERR_USAGE, "USAGE", "%s needs a value", o->name);
@@ -261,6 +268,10 @@ static int args_set_option(struct args_cursor *c, const struct cmd_option *o,
 		return *value ? args_check_number(o, value, e) : 0;
 	case CMD_PAIRS:
 		return args_add_pair(o, value, args, e);
+	case CMD_LIST:
+		if (!*value)
+			return err_set(e, ERR_USAGE, "USAGE", "%s is empty", o->name);
+		return args_add(o, value, args, e);
 	}
 	return -1;
 }
@@ -382,6 +393,12 @@ static void args_put_option(const struct cmd_option *o, const char *value,
 		break;
 	case CMD_PAIRS:
 		args_put_pairs(o->key, args, out);
+		break;
+	case CMD_LIST:
+		json_out_array(out, o->key);
+		for (unsigned int i = 0; i < args->pair_count; i++)
+			json_out_str(out, NULL, args->pairs[i]);
+		json_out_end(out);
 		break;
 	}
 }

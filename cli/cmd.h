@@ -11,7 +11,7 @@
 #include "proto/json.h"
 
 #define CMD_MAX_WORDS   2
-#define CMD_MAX_OPTIONS 10
+#define CMD_MAX_OPTIONS 14
 #define CMD_MAX_PAIRS   32
 
 enum out_form {
@@ -35,7 +35,8 @@ enum cmd_kind {
 	CMD_TEXT,         /* --vm VM */
 	CMD_NUMBER,       /* --queues N */
 	CMD_MAYBE_NUMBER, /* --wait [MS] */
-	CMD_PAIRS,        /* --map OLD=NEW, any number of times; one such option in a command */
+	CMD_PAIRS, /* --map OLD=NEW, any number of times; one such option in a command, ... */
+	CMD_LIST,  /* or one like this: --spare DEVICE, any number of times */
 };
 
 struct cmd_word {
@@ -59,7 +60,7 @@ struct cmd_args {
 	const char *options[CMD_MAX_OPTIONS];
 	char **rest; /* the words after these, if the command takes more; NULL at the end */
 	int rest_count;
-	const char *pairs[CMD_MAX_PAIRS]; /* of CMD_PAIRS; the first one is in options[] too */
+	const char *pairs[CMD_MAX_PAIRS]; /* of CMD_PAIRS, CMD_LIST; the last is in options[] too */
 	unsigned int pair_count;
 };
 

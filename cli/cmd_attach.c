@@ -97,9 +97,18 @@ const struct cmd cmd_attach = {
 				.help = "the user that the VMM runs as: socket or device node are "
 					"his"},
 			{"--allow", "allow", CMD_TEXT, "CODE[,CODE]",
-				.help = "waive GRP-SPLIT (give the whole group) or DEV-NO-RESET"},
+				.help = "waive GRP-SPLIT (give the whole group), DEV-NO-RESET; of "
+					"spares STALE-SPARE, LATE-WRITE"},
 			{"--on-error", "on_error", CMD_TEXT, .choices = "report|hold",
 				.help = "tell the machine, or keep its requests until 'recover'"},
+			{"--spare", "spare", CMD_LIST, "DEVICE",
+				.help = "another path, that takes over by itself; may be repeated"},
+			{"--fence", "fence", CMD_TEXT, "CMD",
+				.help = "ends a path: once it exits with 0, nothing lands by it"},
+			{"--io-timeout", "io_timeout_ms", CMD_NUMBER, "MS",
+				.help = "a request that takes longer has failed (30000 with hold; "
+					"0: "
+					"none)"},
 			{"--dry-run", "dry_run", CMD_FLAG,
 				.help = "say what would be done, and change nothing"},
 		},

@@ -32,6 +32,7 @@
 
 #include "daemon/conf.h"
 #include "daemon/iostate.h"
+#include "daemon/spare.h"
 #include "daemon/supervisor.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -119,7 +120,11 @@ static void attachment_set_disk(struct attachment *a, const struct backing_facts
 	close_fd(&a->backing_fd);
 	a->backing_fd = fd;
 	a->disk = (struct attachment_disk){
-		.fs = facts->fs, .inode = facts->inode, .number = facts->number};
+		.fs = facts->fs,
+		.inode = facts->inode,
+		.number = facts->number,
+		.is_direct = facts->is_direct,
+	};
 }
 
 /* --- the worker ------------------------------------------------------------------------------- */
@@ -371,9 +376,12 @@ static void paravirt_looked(
 	struct attach_wish *w = arg;
 
 	w->disk_fd = fd;
-	if (!e)
-		w->disk = *facts;
-	w->done(w, e);
+	if (e) {
+		w->done(w, e);
+		return;
+	}
+	w->disk = *facts;
+	spare_look_ahead(w);
 }
 
 static int paravirt_look(struct attach_wish *w, struct err *e)
@@ -394,6 +402,8 @@ static void paravirt_put_plan(const struct attach_wish *w, struct json_out *o)
 						     : "through the host's page cache, as the "
 						       "file system has no direct I/O");
 	json_out_fmt(o, NULL, "socket: %s, for user %s", socket, spec->owner);
+	for (unsigned int i = 0; i < spec->rescue.spare_count; i++)
+		json_out_fmt(o, NULL, "spare %u: %s", i + 1, spec->rescue.spares[i]);
 }
 
 static void paravirt_take(struct attachment *a, struct attach_wish *w)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/attach.h"
+#include "daemon/attach_options.h"
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
@@ -79,112 +79,6 @@ static void change_step(void *arg, const char *stage, unsigned int percent)
 
 /* --- attach: what is asked for ---------------------------------------------------------------- */
 
-struct attach_args {
-	const char *device, *vm, *path, *as, *cache, *owner, *allow, *on_error;
-	uint64_t queues;
-	bool readonly, dry_run;
-};
-
-#define FIELD(key, type_, ...)                                                                     \
-	{                                                                                          \
-#key, JSON_FIELD_##type_, .offset = offsetof(struct attach_args, key), __VA_ARGS__ \
-	}
-
-static const struct json_field attach_fields[] = {
-	FIELD(device, STRING, .required = true),
-	FIELD(vm, STRING, .required = true),
-	FIELD(path, STRING),
-	FIELD(as, STRING),
-	FIELD(readonly, BOOL),
-	FIELD(queues, U64, .max = VU_MAX_QUEUES),
-	FIELD(cache, STRING),
-	FIELD(owner, STRING),
-	FIELD(allow, STRING),
-	FIELD(on_error, STRING),
-	FIELD(dry_run, BOOL),
-};
-const struct json_params do_attach_params = {
-	attach_fields, ARRAY_SIZE(attach_fields), sizeof(struct attach_args)};
-
-static int check_name(const char *what, const char *name, struct err *e)
-{
-	if (name_is_valid(name))
-		return 0;
-	err_set(e, ERR_USAGE, "NAME", "%.64s is no name of %s", name, what);
-	return err_fix(e, "1 to 32 of A-Z a-z 0-9 . _ -, and no dot in front");
-}
-
-static int choose_cache(const char *wanted, struct attachment_spec *spec, struct err *e)
-{
-	if (!wanted)
-		return 0;
-	for (unsigned int i = 0; i < ATTACHMENT_CACHES; i++) {
-		if (strcmp(wanted, attachment_cache_names[i]) != 0)
-			continue;
-		spec->cache = (enum attachment_cache)i;
-		return 0;
-	}
-	err_set(e, ERR_USAGE, "CACHE", "%.64s is no way of caching", wanted);
-	return err_fix(e, "none or writeback");
-}
-
-static int choose_on_error(const char *wanted, struct attachment_spec *spec, struct err *e)
-{
-	if (!wanted)
-		return 0;
-	for (unsigned int i = 0; i < ON_ERRORS; i++) {
-		if (strcmp(wanted, attachment_on_error_names[i]) != 0)
-			continue;
-		spec->on_error = (enum attachment_on_error)i;
-		return 0;
-	}
-	err_set(e, ERR_USAGE, "ON-ERROR", "%.64s is nothing that can be done on errors", wanted);
-	return err_fix(e, "report or hold");
-}
-
-static int choose_owner(const char *wanted, struct attachment_spec *spec, struct err *e)
-{
-	const char *owner = wanted ? wanted : "root";
-
-	if (!str_copy(spec->owner, sizeof(spec->owner), owner) || !getpwnam(owner))
-		return err_set(e, ERR_NOT_FOUND, "USER", "there is no user %.64s", owner);
-	return 0;
-}
-
-static const struct {
-	const char *code;
-	enum attach_allow what;
-} allows[] = {
-	{"GRP-SPLIT", ATTACH_ALLOW_GROUP},
-	{"DEV-NO-RESET", ATTACH_ALLOW_NO_RESET},
-};
-
-static unsigned int find_allow(const char *code, size_t len)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(allows); i++)
-		if (strlen(allows[i].code) == len && memcmp(allows[i].code, code, len) == 0)
-			return allows[i].what;
-	return 0;
-}
-
-/* Codes with commas between. */
-static int choose_allow(const char *wanted, unsigned int *allow, struct err *e)
-{
-	while (wanted && *wanted) {
-		size_t len = strcspn(wanted, ",");
-		unsigned int what = find_allow(wanted, len);
-
-		if (!what) {
-			err_set(e, ERR_USAGE, "ALLOW", "%.*s is nothing that can be allowed",
-				(int)MIN(len, 32), wanted);
-			return err_fix(e, "GRP-SPLIT or DEV-NO-RESET; every other refusal stays");
-		}
-		*allow |= what;
-		wanted += len + (wanted[len] == ',');
-	}
-	return 0;
-}
-
 /* The first of disk0, disk1, ... (pci0, ...) that the VM does not have. */
 static int choose_name(
 	struct registry *r, const char *wanted, struct attachment_spec *spec, struct err *e)
@@ -193,7 +87,7 @@ static int choose_name(
 	const struct attachment *other;
 
 	if (wanted) {
-		if (check_name("an attachment", wanted, e) < 0)
+		if (attach_check_name("an attachment", wanted, e) < 0)
 			return -1;
 		str_copy(spec->name, sizeof(spec->name), wanted);
 		other = registry_by_name(r, spec->vm, wanted);
@@ -266,25 +160,6 @@ static int check_keeper(const struct daemon *d, struct err *e)
 	return d->supervisor ? 0 : err_set(e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
 }
 
-/* Everything of the request that needs no look at the device. */
-static int attach_read_args(
-	struct daemon *d, const struct attach_args *a, struct attach_wish *w, struct err *e)
-{
-	struct attachment_spec *spec = &w->spec;
-
-	*spec = (struct attachment_spec){.readonly = a->readonly};
-	spec->queues = a->queues ? (unsigned int)a->queues : 1;
-	if (check_name("a VM", a->vm, e) < 0)
-		return -1;
-	str_copy(spec->vm, sizeof(spec->vm), a->vm);
-	if (check_keeper(d, e) < 0)
-		return -1;
-	if (choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, spec, e) < 0 ||
-		choose_on_error(a->on_error, spec, e) < 0)
-		return -1;
-	return choose_allow(a->allow, &w->allow, e);
-}
-
 /* --- attach: already so ----------------------------------------------------------------------- */
 
 static bool has_device(const struct attachment_spec *spec, const char *device)
@@ -310,26 +185,6 @@ static struct attachment *find_same(
 	return NULL;
 }
 
-/* Options that were given must be those that it has; others are whatever it has. */
-static int check_same(const struct attachment *there, const struct attachment_spec *wanted,
-	const struct attach_args *a, struct err *e)
-{
-	const struct attachment_spec *has = &there->spec;
-
-	if (has->readonly == wanted->readonly && (!a->queues || has->queues == wanted->queues) &&
-		(!a->cache || has->cache == wanted->cache) &&
-		(!a->on_error || has->on_error == wanted->on_error) &&
-		(!a->owner || strcmp(has->owner, wanted->owner) == 0))
-		return 0;
-	err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is attached to %s already, but otherwise",
-		has->device, has->vm);
-	err_evidence(e, "%s: %s, %u queues, cache %s, on error %s, owner %s", has->id,
-		has->readonly ? "read-only" : "read-write", has->queues,
-		attachment_cache_names[has->cache], attachment_on_error_names[has->on_error],
-		has->owner);
-	return err_fix(e, "detach %s first", has->id);
-}
-
 /* 1: it was there, and is answered; 0: it is new; -1. */
 static int attach_if_there(struct request *rq, const struct attach_args *args,
 	const struct attachment_spec *spec, struct err *e)
@@ -342,7 +197,7 @@ static int attach_if_there(struct request *rq, const struct attach_args *args,
 
 	if (!a || a->kept != KEPT_ATTACHED)
 		return 0;
-	if (check_same(a, spec, args, e) < 0)
+	if (attach_options_check_same(a, spec, args, e) < 0)
 		return -1;
 	registry_look(d->registry, a);
 	text = result_text(d, a, &already, &len);
@@ -458,7 +313,6 @@ static int attach_begin(
 	return 0;
 }
 
-/* Which device, by which path; under what name. 1: it was there, and is answered. */
 /* While the number of a PF's VFs changes, none of them is given away. */
 static int check_pf(struct daemon *d, const struct device *device, struct err *e)
 {
@@ -470,6 +324,7 @@ static int check_pf(struct daemon *d, const struct device *device, struct err *e
 	return jobs_check_free(d->jobs, "attach", object, e);
 }
 
+/* Which device, by which path; under what name. 1: it was there, and is answered. */
 static int attach_choose(
 	struct request *rq, const struct attach_args *a, struct attach_wish *w, struct err *e)
 {
@@ -478,7 +333,8 @@ static int attach_choose(
 	enum device_class class;
 	int rc;
 
-	if (!device || choose_path(path, device, &w->spec, e) < 0)
+	if (!device || choose_path(path, device, &w->spec, e) < 0 ||
+		attach_options_check_path(&w->spec, e) < 0)
 		return -1;
 	class = device->class;
 	if (!str_copy(w->spec.device, sizeof(w->spec.device), device->id))
@@ -502,7 +358,7 @@ static int attach_ask(struct request *rq, const struct attach_args *a, struct er
 	struct attach_wish w = {.d = request_daemon(rq), .disk_fd = -1};
 	int rc;
 
-	if (attach_read_args(w.d, a, &w, e) < 0)
+	if (attach_options_read(a, &w, e) < 0 || check_keeper(w.d, e) < 0)
 		return -1;
 	rc = attach_choose(rq, a, &w, e);
 	if (rc != 0)

@@ -4,12 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/candidate.h"
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
-#include "daemon/file_look.h"
-#include "daemon/host_use.h"
-#include "daemon/inventory.h"
 #include "daemon/jobs.h"
 #include "daemon/recover.h"
 #include "lib/cleanup.h"
@@ -38,15 +36,13 @@ struct recovery {
 	struct daemon *d;
 	struct job *job;
 	char id[KEEPER_ID_SIZE]; /* until the operation has it, the attachment may go away */
-	char *name, *allow;      /* of the device, as it was given */
-	struct recover_wish wish;
+	char *name;              /* of the device, as it was given */
+	unsigned int allow;      /* enum recover_allow */
 };
 
 static void recovery_free(struct recovery *r)
 {
-	close_fd(&r->wish.fd);
 	free(r->name);
-	free(r->allow);
 	free(r);
 }
 
@@ -110,21 +106,22 @@ static int check_free(const struct attachment *a, struct err *e)
 }
 
 /* The disk is open: may it take over? */
-static int recovery_begin(struct recovery *r, struct err *e)
+static int recovery_begin(struct recovery *r, struct recover_wish *wish, struct err *e)
 {
 	const struct recover_caller caller = {
 		.done = recovery_done, .progress = recovery_step, .arg = r};
 	struct attachment *a = registry_by_id(r->d->registry, r->id);
+	struct recover_before before;
 
 	if (!a)
 		return err_set(e, ERR_NOT_FOUND, "NO-SUCH", "%s is gone", r->id);
-	if (check_free(a, e) < 0 || recover_check(a, &r->wish, r->allow, e) < 0)
+	recover_look_before(a, &before);
+	if (check_free(a, e) < 0 || recover_check(&before, wish, r->allow, e) < 0)
 		return -1;
-	return recover_start(r->d, a, &r->wish, &caller, e);
+	return recover_start(r->d, a, wish, &caller, e);
 }
 
-static void recovery_opened(
-	void *arg, const struct backing_facts *facts, int fd, const struct err *e)
+static void recovery_found(void *arg, struct recover_wish *wish, const struct err *e)
 {
 	struct recovery *r = arg;
 	struct err own = ERR_INIT;
@@ -133,60 +130,10 @@ static void recovery_opened(
 		recovery_fail(r, e);
 		return;
 	}
-	r->wish.facts = *facts;
-	r->wish.fd = fd;
-	if (recovery_begin(r, &own) < 0)
+	if (recovery_begin(r, wish, &own) < 0) {
+		close_fd(&wish->fd);
 		recovery_fail(r, &own);
-}
-
-/* The device, as the attachment will have it. */
-static int choose_device(struct recovery *r, const struct attachment *a, struct err *e)
-{
-	const struct device *device = inventory_resolve(r->d->inventory, r->name, e);
-	struct attachment_spec *spec = &r->wish.spec;
-	char node[SYSFS_PATH_MAX];
-
-	if (!device)
-		return -1;
-	device_node_path(device, node, sizeof(node));
-	*spec = a->spec;
-	r->wish.class = device->class;
-	if (!node[0] || !str_copy(spec->node, sizeof(spec->node), node) ||
-		!str_copy(spec->device, sizeof(spec->device), device->id))
-		return err_set(e, ERR_REFUSED, "PATH", "%s has no node to open", device->id);
-	str_copy(spec->fingerprint, sizeof(spec->fingerprint), device->fingerprint);
-	if (strcmp(spec->device, a->spec.device) == 0)
-		return 0;
-	return host_use_check(r->d->inventory, device, e); /* which looks at everything anew */
-}
-
-static void recovery_find(struct recovery *r)
-{
-	struct attachment *a = registry_by_id(r->d->registry, r->id);
-	struct err e = ERR_INIT;
-
-	if (!a)
-		err_set(&e, ERR_NOT_FOUND, "NO-SUCH", "%s is gone", r->id);
-	else if (choose_device(r, a, &e) == 0 &&
-		 backing_open(r->d->hands, r->wish.spec.node, r->wish.spec.readonly,
-			 recovery_opened, r, &e) == 0)
-		return;
-	recovery_fail(r, &e);
-}
-
-/* A hand has looked where the path leads. */
-static void recovery_led(void *arg, const struct inventory_look *look, const struct err *e)
-{
-	struct recovery *r = arg;
-	struct inventory *inv = r->d->inventory; /* which outlives the recovery */
-
-	if (e) {
-		recovery_fail(r, e);
-		return;
 	}
-	inventory_set_look(inv, r->name, look);
-	recovery_find(r);
-	inventory_set_look(inv, NULL, NULL);
 }
 
 static struct recovery *recovery_new(struct request *rq, const struct attachment *a,
@@ -202,14 +149,12 @@ static struct recovery *recovery_new(struct request *rq, const struct attachment
 		return NULL;
 	}
 	r->d = request_daemon(rq);
-	r->wish.fd = -1;
 	str_copy(r->id, sizeof(r->id), a->spec.id);
 	r->name = strdup(args->to ? args->to : a->spec.device);
-	r->allow = args->allow ? strdup(args->allow) : NULL;
 	snprintf(device, sizeof(device), "device:%s", a->spec.device);
 	if (!r->name)
 		err_set(e, ERR_FAILED, "MEMORY", "no memory to recover");
-	else
+	else if (recover_read_allow(args->allow, &r->allow, e) == 0)
 		r->job = job_start(r->d->jobs, rq, &job, e);
 	if (r->job)
 		return r;
@@ -261,9 +206,7 @@ static int recover_ask(struct request *rq, const struct recover_args *args, stru
 	if (!r)
 		return -1;
 	job_progress(r->job, 0, "opening the device");
-	if (!inventory_wants_look(r->name))
-		recovery_find(r);
-	else if (file_look_begin(d->hands, r->name, recovery_led, r, &own) < 0)
+	if (candidate_begin(d, &a->spec, r->name, recovery_found, r, &own) < 0)
 		recovery_fail(r, &own);
 	return 0;
 }

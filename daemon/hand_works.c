@@ -3,6 +3,7 @@
 #include "daemon/backing.h"
 #include "daemon/binding_works.h"
 #include "daemon/config_reader.h"
+#include "daemon/fence.h"
 #include "daemon/file_look.h"
 #include "daemon/group_type.h"
 #include "daemon/handover.h"
@@ -12,6 +13,7 @@
 
 const struct hand_work hand_works[] = {
 	{"config", sizeof(struct config_batch), config_work_read},
+	{FENCE_WORK, 0, fence_work_run},
 	{"group-type", 0, group_type_work},
 	{"open", sizeof(struct backing_facts), backing_work_open},
 	{FILE_LOOK_WORK, sizeof(struct inventory_look), file_look_work},

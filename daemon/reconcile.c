@@ -35,6 +35,7 @@
 #include "daemon/quiesce.h"
 #include "daemon/recover.h"
 #include "daemon/registry.h"
+#include "daemon/spare.h"
 #include "daemon/supervisor.h"
 #include "daemon/vf.h"
 #include "lib/cleanup.h"
@@ -66,6 +67,11 @@ static void owner_revive(void *arg, struct attachment *a)
 	attach_revive(arg, a);
 }
 
+static void owner_looked(void *arg, struct attachment *a)
+{
+	spare_look(arg, a);
+}
+
 static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_arg)
 {
 	struct daemon *d = arg;
@@ -84,6 +90,11 @@ static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_a
 		visit(visit_arg, &told);
 		for (unsigned int i = 0; i < p->companion_count; i++) {
 			told.device = p->companions[i];
+			visit(visit_arg, &told);
+		}
+		told.fs = told.inode = told.size_bytes = 0; /* of spares nobody knows */
+		for (unsigned int i = 0; i < a->spec.rescue.spare_count; i++) {
+			told.device = a->spec.rescue.spares[i];
 			visit(visit_arg, &told);
 		}
 	}
@@ -509,7 +520,12 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
 {
 	const struct supervisor_owner owner = {
-		.lost = owner_lost, .unknown = owner_unknown, .revive = owner_revive, .arg = d};
+		.lost = owner_lost,
+		.unknown = owner_unknown,
+		.revive = owner_revive,
+		.looked = owner_looked,
+		.arg = d,
+	};
 	char path[PATH_MAX + 16];
 	auto_free char *aside = NULL;
 

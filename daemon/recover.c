@@ -2,6 +2,7 @@
 /*
  * Theory of operation
  *
+ *	end the path before	  by the command that was given for it (--fence), if there is one
  *	keep the device		  commits: the attachment's device is this one from now on
  *	open the device		  (is open already, but after a crash)
  *	put it in place		  end the worker; the device into the vault; the next worker
@@ -15,9 +16,14 @@
  * word is given to replay. Until that word the new worker submits nothing: it comes up held
  * (vu_hold.c). So at no time can a request of the old path land after one on the new.
  *
+ * A device that is somewhere else may do later what it was told, though the kernel has long given it
+ * up here. That only a command can rule out (daemon/fence.h); its end is before the commit, so that
+ * without its proof nothing is done. The path stays as it is when the device is the same one.
+ *
  * A crash of the daemon
  *
- *	before the commit	nothing was done: it is held as before
+ *	before the commit	nothing was done: it is held as before; a path may be ended already,
+ *				which is done again
  *	after it		the next daemon goes on: opens the device anew, puts it in place (again;
  *				the worker that it finds is held, whichever disk it has), ...
  *	after the word		the worker does not hear it twice: it names the hold
@@ -34,6 +40,7 @@
 #include <unistd.h>
 
 #include "daemon/daemon.h"
+#include "daemon/fence.h"
 #include "daemon/supervisor.h"
 #include "lib/backends/session_facts.h"
 #include "lib/cleanup.h"
@@ -61,7 +68,7 @@ struct recover {
 	uint32_t hold;
 };
 
-/* --- what may take over ----------------------------------------------------------------------- */
+/* --- whether it is due ------------------------------------------------------------------------ */
 
 static uint32_t hold_of(const struct attachment *a)
 {
@@ -75,88 +82,6 @@ static uint32_t hold_of(const struct attachment *a)
 bool recover_is_due(const struct attachment *a)
 {
 	return hold_of(a) != 0 || (a->state == ATTACHMENT_FAILED && a->worker.generation > 0);
-}
-
-/* The code is in the list. */
-static bool is_allowed(const char *allow, const char *code)
-{
-	size_t len = strlen(code);
-
-	for (const char *at = allow; at; at = strchr(at, ',')) {
-		at += *at == ',';
-		if (strncmp(at, code, len) == 0 && (at[len] == ',' || !at[len]))
-			return true;
-	}
-	return false;
-}
-
-static int refuse(const char *allow, const char *code, struct err *e)
-{
-	if (is_allowed(allow, code))
-		return 0;
-	return err_fix(e, "if you know that it is so all the same: --allow %s", code);
-}
-
-static bool is_same_file(const struct attachment *a, const struct backing_facts *facts)
-{
-	return a->backing_fd >= 0 &&
-	       backing_is(a->backing_fd, facts->fs, facts->inode, facts->number);
-}
-
-/* What the guest knows: the first field of a disk's configuration. */
-static int check_size(const struct attachment *a, const struct backing_facts *facts, struct err *e)
-{
-	struct session_facts known;
-	uint64_t sectors;
-
-	if (a->page_fd < 0 || session_facts_read(a->page_fd, &known, NULL) < 0)
-		return 0; /* no guest was told anything */
-	memcpy(&sectors, known.config, sizeof(sectors));
-	if (!sectors || facts->size_bytes / 512 == sectors)
-		return 0;
-	err_set(e, ERR_REFUSED, "DEV-SIZE", "the device has another size than the guest knows");
-	return err_evidence(e, "%llu sectors, and the guest knows %llu",
-		(unsigned long long)(facts->size_bytes / 512), (unsigned long long)sectors);
-}
-
-/* The volume is the same: by what the device says of itself, or because it is the same file. */
-static int check_volume(const struct attachment *a, const struct recover_wish *wish,
-	const char *allow, struct err *e)
-{
-	bool same_name = strcmp(wish->spec.device, a->spec.device) == 0;
-
-	if (wish->class == DEVICE_FILE && (same_name || is_same_file(a, &wish->facts)))
-		return 0;
-	if (wish->class == DEVICE_BLOCK && a->spec.fingerprint[0] &&
-		strcmp(wish->spec.fingerprint, a->spec.fingerprint) == 0)
-		return 0;
-	err_set(e, ERR_REFUSED, "STALE-SPARE", "nothing shows that %s has the data of %s",
-		wish->spec.device, a->spec.device);
-	err_evidence(e, "fingerprint %s, and %s had %s", wish->spec.fingerprint, a->spec.device,
-		a->spec.fingerprint[0] ? a->spec.fingerprint : "none");
-	return refuse(allow, "STALE-SPARE", e);
-}
-
-/* Past the page cache nothing is left behind on the old path that the kernel could write later. */
-static int check_late_writes(const struct attachment *a, const struct recover_wish *wish,
-	const char *allow, struct err *e)
-{
-	if (is_same_file(a, &wish->facts) ||
-		(a->spec.cache == ATTACHMENT_CACHE_NONE && wish->facts.is_direct))
-		return 0;
-	err_set(e, ERR_REFUSED, "LATE-WRITE",
-		"the host's page cache may write to %s later what failed there", a->spec.device);
-	err_evidence(e, "cache %s; the new one %s direct I/O",
-		attachment_cache_names[a->spec.cache], wish->facts.is_direct ? "has" : "has no");
-	return refuse(allow, "LATE-WRITE", e);
-}
-
-int recover_check(const struct attachment *a, const struct recover_wish *wish, const char *allow,
-	struct err *e)
-{
-	if (check_size(a, &wish->facts, e) < 0 || check_volume(a, wish, allow, e) < 0)
-		return -1;
-	return check_late_writes(a, wish, allow, e);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -205,6 +130,27 @@ static void fail(struct recover *r, const char *code, const char *what)
 
 	err_set(&e, ERR_FAILED, code, "%s", what);
 	wake(r, &e);
+}
+
+/* --- the path before -------------------------------------------------------------------------- */
+
+static void path_ended(void *arg, const struct err *e)
+{
+	wake(arg, e);
+}
+
+static int recover_end_path(struct stages *x, void *arg, struct err *e)
+{
+	struct recover *r = arg;
+	const struct attachment_spec *spec = &r->a->spec;
+
+	if (!spec->rescue.fence[0] || strcmp(spec->device, r->wish.spec.device) == 0)
+		return STAGE_DONE;
+	r->waits = x;
+	if (fence_begin(r->d, spec, path_ended, r, e) == 0)
+		return STAGE_WAITS;
+	r->waits = NULL;
+	return -1;
 }
 
 /* --- the device ------------------------------------------------------------------------------- */
@@ -260,7 +206,7 @@ static int swap_disk(struct recover *r, struct err *e)
 
 	if (fd < 0)
 		return err_set(e, ERR_FAILED, "DISK", "no descriptor for the device");
-	if (a->backing_fd >= 0 && !is_same_file(a, &r->wish.facts)) {
+	if (a->backing_fd >= 0 && !recover_is_same_disk(a, &r->wish.facts)) {
 		close_fd(&r->old_fd);
 		r->old_fd = steal_fd(&a->backing_fd);
 	}
@@ -268,7 +214,8 @@ static int swap_disk(struct recover *r, struct err *e)
 	a->backing_fd = fd;
 	a->disk = (struct attachment_disk){.fs = r->wish.facts.fs,
 		.inode = r->wish.facts.inode,
-		.number = r->wish.facts.number};
+		.number = r->wish.facts.number,
+		.is_direct = r->wish.facts.is_direct};
 	a->disk_bytes = r->wish.facts.size_bytes;
 	return 0;
 }
@@ -291,11 +238,13 @@ static void start_late(void *arg, unsigned int events)
 	fail(arg, "WORKER", "the worker does not serve: requests to the old device do not end");
 }
 
-/* The worker is dead: the next one, on the new disk. */
+/* The worker is dead: the next one, on the new disk, which it leaves alone until it is told. */
 static int start_next(struct recover *r, struct err *e)
 {
 	struct attachment *a = r->a;
 
+	if (a->page_fd >= 0 && session_page_hold(a->page_fd, &r->hold, e) < 0)
+		return -1;
 	if (swap_disk(r, e) < 0 || attachment_describe(r->d->registry, a, e) < 0 ||
 		supervisor_fill(r->d->supervisor, a, VAULT_BACKING, a->backing_fd, e) < 0)
 		return -1;
@@ -398,7 +347,10 @@ static int recover_replay(struct stages *x, void *arg, struct err *e)
 	return wait_for(r, x, NULL, replay_tell, 0, REPLAY_MS, e);
 }
 
+enum { STAGE_END_PATH, STAGE_KEEP, STAGE_OPEN };
+
 static const struct stage stages[] = {
+	{"end the path before", .run = recover_end_path},
 	{"keep the device", .run = recover_keep, .commits = true},
 	{"open the device", .run = recover_open},
 	{"put it in place", .run = recover_place},
@@ -499,8 +451,8 @@ int recover_go_on(struct daemon *d, struct attachment *a, const struct journal_o
 	if (!r)
 		return -1;
 	/* What was open is not any more: from there on everything once more, which does no harm. */
-	if (op->direction == JOURNAL_COMMITTED && op->stage > 1)
-		from.stage = 1;
+	if (op->direction == JOURNAL_COMMITTED && op->stage > STAGE_OPEN)
+		from.stage = STAGE_OPEN;
 	if (op->direction == JOURNAL_COMMITTED)
 		take_worker(r, true);
 	owner = recover_owner(r);

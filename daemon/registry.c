@@ -267,6 +267,19 @@ void registry_remove(struct registry *r, struct attachment *a)
 
 /* --- states ----------------------------------------------------------------------------------- */
 
+/* For those who wait for just that; however it came to its end. */
+static void say_of_hold(struct registry *r, struct attachment *a)
+{
+	bool serves = a->state == ATTACHMENT_READY || a->state == ATTACHMENT_ACTIVE ||
+		      a->state == ATTACHMENT_QUIESCED;
+
+	if (a->state == ATTACHMENT_HELD && !a->was_held)
+		registry_say(r, a, "held");
+	else if (serves && a->was_held)
+		registry_say(r, a, "recovered");
+	a->was_held = (a->was_held || a->state == ATTACHMENT_HELD) && !serves;
+}
+
 void registry_set_state(
 	struct registry *r, struct attachment *a, enum attachment_state state, const char *reason)
 {
@@ -283,6 +296,7 @@ void registry_set_state(
 	a->state = state;
 	str_copy(a->reason, sizeof(a->reason), reason ? reason : "");
 	registry_say(r, a, "changed");
+	say_of_hold(r, a);
 }
 
 /* What a worker that serves says of itself; quiesced is what the store says. */

@@ -67,9 +67,22 @@ enum attachment_on_error { ON_ERROR_REPORT, ON_ERROR_HOLD, ON_ERRORS };
 
 extern const char *const attachment_on_error_names[ON_ERRORS];
 
+#define ATTACHMENT_SPARES_MAX 4
+#define ATTACHMENT_FENCE_SIZE 1024
+
+/* What is done by itself when its disk fails (daemon/spare.h, daemon/fence.h). */
+struct attachment_rescue {
+	/* Devices as .device, other paths to the same volume; the first one's turn is next. */
+	char spares[ATTACHMENT_SPARES_MAX][PATH_MAX];
+	unsigned int spare_count;
+	char fence[ATTACHMENT_FENCE_SIZE]; /* a program and its words, parted by blanks; "": none */
+	uint64_t io_timeout_ms;            /* 0: a request may take for ever */
+	unsigned int allow;                /* enum recover_allow: what spares need not show */
+};
+
 /*
- * What an attachment is: fixed when it is made, but for its device, which recover may change. Kept
- * in the store, and with its worker.
+ * What an attachment is: fixed when it is made, but for its device, which recover may change, and
+ * with it its spares. Kept in the store, and with its worker.
  */
 struct attachment_spec {
 	char id[KEEPER_ID_SIZE]; /* "a1": never used again */
@@ -82,6 +95,7 @@ struct attachment_spec {
 	struct attachment_passthrough passthrough;
 	enum attachment_cache cache;
 	enum attachment_on_error on_error;
+	struct attachment_rescue rescue;
 	char fingerprint
 		[33]; /* of the device: another may be there after a reboot; "": not known */
 	unsigned int queues;
@@ -91,10 +105,21 @@ struct attachment_spec {
 /* Which disk was opened: by number, or where it is no block device, by file. */
 struct attachment_disk {
 	uint64_t fs, inode, number;
+	bool is_direct; /* it can do without the page cache */
 };
 
 /* As the store has it: how far its making or unmaking got. */
 enum attachment_kept { KEPT_PREPARING, KEPT_ATTACHED, KEPT_DETACHING };
+
+/* How its spares take turns (daemon/spare.c). */
+struct attachment_turn {
+	bool is_busy; /* one of them is being looked at, or takes over */
+	bool used;    /* one has */
+	uint64_t again_ms, delay_ms;
+	uint64_t completed; /* requests, when the last one took over */
+	char reason[160];   /* of the hold before that */
+	char failure[160];  /* why none could take over; or "" */
+};
 
 struct attachment {
 	struct list_node node; /* in the registry, by number */
@@ -116,6 +141,8 @@ struct attachment {
 	pid_t vmm_pid;     /* who has it open, or 0 */
 	bool has_cdev;     /* it can be opened by a node of its own, besides its group's */
 	bool is_untrusted; /* it could not be reset, or was not as it should be afterwards */
+	struct attachment_turn turn;
+	bool was_held; /* since then it has not served */
 	/* Told of everything the keeper says about its worker; NULL: nobody waits. */
 	void (*on_worker)(void *arg);
 	void *on_worker_arg;
@@ -182,11 +209,14 @@ int registry_keep_as(
 /* `gate`: SESSION_GATE_..., 0 for open. */
 int registry_keep_quiesced(
 	struct registry *r, const struct attachment *a, unsigned int gate, struct err *e);
-/* The device is another one now: spec.device, .node and .fingerprint. */
 /* All that was restored for this VM is there: it stays, whatever dies. */
 int registry_keep_restored(struct registry *r, const char *vm, struct err *e);
 /* It is incoming no more. */
 int registry_keep_arrived(struct registry *r, const struct attachment *a, struct err *e);
+/*
+ * The device is another one now: spec.device, .node, .fingerprint, and its spares. In a transaction
+ * of the caller's.
+ */
 int registry_keep_device(struct registry *r, const struct attachment_spec *spec, struct err *e);
 int registry_unkeep(struct registry *r, const struct attachment *a, struct err *e);
 

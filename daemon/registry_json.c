@@ -55,6 +55,36 @@ static void put_devices(const struct attachment_spec *spec, struct json_out *o)
 	json_out_end(o);
 }
 
+static void put_rescue(const struct attachment_rescue *rescue, struct json_out *o)
+{
+	json_out_array(o, "spares");
+	for (unsigned int i = 0; i < rescue->spare_count; i++)
+		json_out_str(o, NULL, rescue->spares[i]);
+	json_out_end(o);
+	json_out_str(o, "fence", rescue->fence[0] ? rescue->fence : NULL);
+	json_out_u64(o, "io_timeout_ms", rescue->io_timeout_ms);
+}
+
+/* What a person has to do; null: nothing. */
+static void put_pending_action(const struct attachment *a, struct json_out *o)
+{
+	static const char key[] = "pending_action";
+	const char *no_spare = a->turn.failure;
+
+	if (a->state == ATTACHMENT_FAILED)
+		json_out_fmt(o, key, "look into it: %s", a->reason);
+	else if (a->state == ATTACHMENT_HELD)
+		json_out_fmt(o, key, "recover it: %s%s%s", a->reason,
+			no_spare[0] ? "; no spare takes over: " : "", no_spare);
+	else if (a->state == ATTACHMENT_RECOVERING && a->reason[0])
+		json_out_fmt(o, key, "wait: %s", a->reason);
+	else if (a->state == ATTACHMENT_INCOMING)
+		json_out_str(
+			o, key, "start the VM from the memory that was saved with its I/O state");
+	else
+		json_out_null(o, key);
+}
+
 void attachment_put(
 	const struct registry *r, const struct attachment *a, struct json_out *o, const char *key)
 {
@@ -79,16 +109,9 @@ void attachment_put(
 	else
 		json_out_null(o, "vmm_pid");
 	put_session(a, o);
-	if (a->state == ATTACHMENT_FAILED)
-		json_out_fmt(o, "pending_action", "look into it: %s", a->reason);
-	else if (a->state == ATTACHMENT_HELD)
-		json_out_fmt(o, "pending_action", "recover it: %s", a->reason);
-	else if (a->state == ATTACHMENT_INCOMING)
-		json_out_str(o, "pending_action",
-			"start the VM from the memory that was saved with its I/O state");
-	else
-		json_out_null(o, "pending_action");
+	put_pending_action(a, o);
 	json_out_str(o, "on_error", attachment_on_error_names[a->spec.on_error]);
+	put_rescue(&a->spec.rescue, o);
 	json_out_array(o, "vmm_args");
 	attachment_words(r, a, NULL, put_word, o);
 	json_out_end(o);
@@ -159,7 +182,7 @@ void registry_put_vms(struct registry *r, struct json_out *o, const char *key)
 
 /* --- the description -------------------------------------------------------------------------- */
 
-#define DESCRIPTION_MAX    16384
+#define DESCRIPTION_MAX    65536
 #define DESCRIPTION_SCHEMA "iovd.description/1"
 
 static void description_path(
@@ -184,6 +207,14 @@ static char *description_text(const struct attachment *a, size_t *len)
 	json_out_str(&o, "owner", spec->owner);
 	json_out_str(&o, "cache", attachment_cache_names[spec->cache]);
 	json_out_str(&o, "on_error", attachment_on_error_names[spec->on_error]);
+	json_out_array(&o, "spares");
+	for (unsigned int i = 0; i < spec->rescue.spare_count; i++)
+		json_out_str(&o, NULL, spec->rescue.spares[i]);
+	json_out_end(&o);
+	if (spec->rescue.fence[0])
+		json_out_str(&o, "fence", spec->rescue.fence);
+	json_out_u64(&o, "io_timeout_ms", spec->rescue.io_timeout_ms);
+	json_out_u64(&o, "spare_allow", spec->rescue.allow);
 	if (spec->fingerprint[0])
 		json_out_str(&o, "fingerprint", spec->fingerprint);
 	json_out_u64(&o, "queues", spec->queues);
@@ -191,6 +222,7 @@ static char *description_text(const struct attachment *a, size_t *len)
 	json_out_hex(&o, "disk_fs", a->disk.fs);
 	json_out_hex(&o, "disk_inode", a->disk.inode);
 	json_out_hex(&o, "disk_number", a->disk.number);
+	json_out_bool(&o, "disk_direct", a->disk.is_direct);
 	json_out_end(&o);
 	return json_out_finish(&o, len);
 }
@@ -228,9 +260,10 @@ void attachment_drop_description(const struct registry *r, const char *id)
 struct description {
 	const char *schema, *id, *vm, *name, *device, *node, *owner, *cache;
 	const char *disk_fs, *disk_inode, *disk_number;
-	const char *on_error, *fingerprint; /* NULL in one of an earlier iovd */
-	uint64_t queues;
-	bool readonly;
+	const char *on_error, *fingerprint, *fence; /* NULL in one of an earlier iovd */
+	const struct json *spares;
+	uint64_t queues, io_timeout_ms, spare_allow;
+	bool readonly, disk_direct;
 };
 
 #define FIELD(key_, type_)                                                                         \
@@ -255,10 +288,34 @@ static const struct json_field description_fields[] = {
 	FIELD(disk_number, STRING),
 	{"on_error", JSON_FIELD_STRING, .offset = offsetof(struct description, on_error)},
 	{"fingerprint", JSON_FIELD_STRING, .offset = offsetof(struct description, fingerprint)},
+	{"spares", JSON_FIELD_ARRAY, .offset = offsetof(struct description, spares)},
+	{"fence", JSON_FIELD_STRING, .offset = offsetof(struct description, fence)},
+	{"io_timeout_ms", JSON_FIELD_U64, .offset = offsetof(struct description, io_timeout_ms)},
+	{"spare_allow", JSON_FIELD_U64, .offset = offsetof(struct description, spare_allow)},
+	{"disk_direct", JSON_FIELD_BOOL, .offset = offsetof(struct description, disk_direct)},
 };
 
 static const struct json_params description_params = {
 	description_fields, ARRAY_SIZE(description_fields), sizeof(struct description)};
+
+static int description_take_rescue(const struct description *d, struct attachment_rescue *r)
+{
+	size_t count = d->spares ? json_count(d->spares) : 0;
+
+	r->io_timeout_ms = d->io_timeout_ms;
+	r->allow = (unsigned int)d->spare_allow;
+	if (count > ATTACHMENT_SPARES_MAX ||
+		!str_copy(r->fence, sizeof(r->fence), d->fence ? d->fence : ""))
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		const char *device = json_str(json_item(d->spares, i));
+
+		if (!device || !str_copy(r->spares[i], PATH_MAX, device))
+			return -1;
+		r->spare_count++;
+	}
+	return 0;
+}
 
 static int description_take_spec(const struct description *d, struct attachment_spec *spec)
 {
@@ -274,8 +331,9 @@ static int description_take_spec(const struct description *d, struct attachment_
 		spec->on_error++;
 	str_copy(
 		spec->fingerprint, sizeof(spec->fingerprint), d->fingerprint ? d->fingerprint : "");
-	if (spec->on_error == ON_ERRORS || strcmp(d->schema, DESCRIPTION_SCHEMA) != 0 ||
-		spec->cache == ATTACHMENT_CACHES || d->queues == 0 || d->queues > VU_MAX_QUEUES)
+	if (description_take_rescue(d, &spec->rescue) < 0 || spec->on_error == ON_ERRORS ||
+		strcmp(d->schema, DESCRIPTION_SCHEMA) != 0 || spec->cache == ATTACHMENT_CACHES ||
+		d->queues == 0 || d->queues > VU_MAX_QUEUES)
 		return -1;
 	return str_copy(spec->id, sizeof(spec->id), d->id) && keeper_id_is_valid(spec->id) &&
 			       str_copy(spec->vm, sizeof(spec->vm), d->vm) &&
@@ -313,5 +371,6 @@ int attachment_read_description(const struct registry *r, const char *id,
 		parse_u64(d.disk_inode, UINT64_MAX, &disk->inode) < 0 ||
 		parse_u64(d.disk_number, UINT64_MAX, &disk->number) < 0)
 		return err_set(e, ERR_FAILED, "DESCRIPTION", "%s makes no sense", path);
+	disk->is_direct = d.disk_direct;
 	return 0;
 }

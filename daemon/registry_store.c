@@ -45,6 +45,14 @@ static const char *const migrations[] = {
 	"ALTER TABLE attachment ADD COLUMN on_error INTEGER NOT NULL DEFAULT 0;",
 	"ALTER TABLE attachment ADD COLUMN incoming TEXT NOT NULL DEFAULT '';",
 	"ALTER TABLE attachment ADD COLUMN restoring INTEGER NOT NULL DEFAULT 0;",
+	"ALTER TABLE attachment ADD COLUMN fence TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE attachment ADD COLUMN io_timeout INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE attachment ADD COLUMN spare_allow INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE spare ("
+	"	number INTEGER NOT NULL,"
+	"	place INTEGER NOT NULL,"
+	"	device TEXT NOT NULL,"
+	"	PRIMARY KEY (number, place));",
 };
 
 const struct store_schema registry_schema = {
@@ -66,6 +74,15 @@ static bool row_to_passthrough(const struct store_row *row, struct attachment_pa
 	       row_text(row, 14, p->no_reset_boot, sizeof(p->no_reset_boot));
 }
 
+static bool row_to_rescue(const struct store_row *row, struct attachment_rescue *r)
+{
+	int64_t io_timeout = store_row_int(row, 19);
+
+	r->io_timeout_ms = io_timeout > 0 ? (uint64_t)io_timeout : 0;
+	r->allow = (unsigned int)store_row_int(row, 20);
+	return row_text(row, 18, r->fence, sizeof(r->fence));
+}
+
 static int row_to_spec(const struct store_row *row, struct attachment_spec *spec)
 {
 	int64_t number = store_row_int(row, 0), cache = store_row_int(row, 6);
@@ -82,7 +99,7 @@ static int row_to_spec(const struct store_row *row, struct attachment_spec *spec
 	spec->on_error = (enum attachment_on_error)on_error;
 	spec->queues = (unsigned int)queues;
 	spec->readonly = store_row_int(row, 8) != 0;
-	return row_to_passthrough(row, &spec->passthrough) &&
+	return row_to_passthrough(row, &spec->passthrough) && row_to_rescue(row, &spec->rescue) &&
 			       row_text(row, 1, spec->vm, sizeof(spec->vm)) &&
 			       row_text(row, 2, spec->name, sizeof(spec->name)) &&
 			       row_text(row, 3, spec->device, sizeof(spec->device)) &&
@@ -159,6 +176,23 @@ static int load_companion(void *arg, const struct store_row *row)
 	return 0;
 }
 
+static int load_spare(void *arg, const struct store_row *row)
+{
+	struct attachment_rescue *r;
+	char id[KEEPER_ID_SIZE];
+	struct attachment *a;
+
+	snprintf(id, sizeof(id), "a%lld", (long long)store_row_int(row, 1));
+	a = registry_by_id(arg, id);
+	if (!a)
+		return 0;
+	r = &a->spec.rescue;
+	if (r->spare_count < ATTACHMENT_SPARES_MAX &&
+		row_text(row, 0, r->spares[r->spare_count], PATH_MAX))
+		r->spare_count++;
+	return 0;
+}
+
 static int load_number(void *arg, const struct store_row *row)
 {
 	struct registry *r = arg;
@@ -174,14 +208,17 @@ int registry_load(struct registry *r, struct err *e)
 	static const char rows[] =
 		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept, path,"
 		" quiesced, fingerprint, group_type, no_reset_boot, on_error, incoming,"
-		" restoring"
+		" restoring, fence, io_timeout, spare_allow"
 		" FROM attachment ORDER BY number";
 	static const char companions[] = "SELECT device, number FROM companion ORDER BY rowid";
+	static const char spares[] = "SELECT device, number FROM spare ORDER BY number, place";
 	static const char next[] = "SELECT next_number FROM counter";
 
 	if (store_run(r->store, next, STORE_NO_BIND, load_number, r, e) < 0)
 		return -1;
 	if (store_run(r->store, rows, STORE_NO_BIND, load_row, r, e) < 0)
+		return -1;
+	if (store_run(r->store, spares, STORE_NO_BIND, load_spare, r, e) < 0)
 		return -1;
 	return store_run(r->store, companions, STORE_NO_BIND, load_companion, r, e);
 }
@@ -204,12 +241,36 @@ static int keep_companions(struct registry *r, const struct attachment_spec *s, 
 	return 0;
 }
 
+static int unkeep_spares(struct registry *r, int64_t number, struct err *e)
+{
+	static const char sql[] = "DELETE FROM spare WHERE number = ?";
+
+	return store_run(r->store, sql, STORE_BIND(STORE_INT(number)), NULL, NULL, e);
+}
+
+/* In the place of those there were. */
+static int keep_spares(struct registry *r, const struct attachment_spec *s, struct err *e)
+{
+	static const char row[] = "INSERT INTO spare (number, place, device) VALUES (?, ?, ?)";
+
+	if (unkeep_spares(r, spec_number(s), e) < 0)
+		return -1;
+	for (unsigned int i = 0; i < s->rescue.spare_count; i++)
+		if (store_run(r->store, row,
+			    STORE_BIND(STORE_INT(spec_number(s)), STORE_INT(i),
+				    STORE_TEXT(s->rescue.spares[i])),
+			    NULL, NULL, e) < 0)
+			return -1;
+	return 0;
+}
+
 static int keep_rows(struct registry *r, const struct attachment *a, struct err *e)
 {
 	static const char row[] =
 		"INSERT INTO attachment (number, vm, name, device, node, owner, cache, queues,"
 		" readonly, kept, path, fingerprint, group_type, no_reset_boot, on_error, incoming,"
-		" restoring) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		" restoring, fence, io_timeout, spare_allow)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	static const char next[] = "UPDATE counter SET next_number = max(next_number, ?)";
 	const struct attachment_spec *s = &a->spec;
 
@@ -221,10 +282,12 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 			    STORE_TEXT(s->passthrough.group_type),
 			    STORE_TEXT(s->passthrough.no_reset_boot), STORE_INT(s->on_error),
 			    STORE_TEXT(a->incoming ? a->incoming->text : ""),
-			    STORE_INT(a->restoring)),
+			    STORE_INT(a->restoring), STORE_TEXT(s->rescue.fence),
+			    STORE_INT((int64_t)s->rescue.io_timeout_ms),
+			    STORE_INT(s->rescue.allow)),
 		    NULL, NULL, e) < 0)
 		return -1;
-	if (keep_companions(r, s, e) < 0)
+	if (keep_companions(r, s, e) < 0 || keep_spares(r, s, e) < 0)
 		return -1;
 	return store_run(r->store, next, STORE_BIND(STORE_INT(spec_number(s) + 1)), NULL, NULL, e);
 }
@@ -277,10 +340,12 @@ int registry_keep_device(struct registry *r, const struct attachment_spec *spec,
 	static const char sql[] =
 		"UPDATE attachment SET device = ?, node = ?, fingerprint = ? WHERE number = ?";
 
-	return store_run(r->store, sql,
-		STORE_BIND(STORE_TEXT(spec->device), STORE_TEXT(spec->node),
-			STORE_TEXT(spec->fingerprint), STORE_INT(spec_number(spec))),
-		NULL, NULL, e);
+	if (store_run(r->store, sql,
+		    STORE_BIND(STORE_TEXT(spec->device), STORE_TEXT(spec->node),
+			    STORE_TEXT(spec->fingerprint), STORE_INT(spec_number(spec))),
+		    NULL, NULL, e) < 0)
+		return -1;
+	return keep_spares(r, spec, e);
 }
 
 static int unkeep_rows(struct registry *r, int64_t number, struct err *e)
@@ -288,7 +353,8 @@ static int unkeep_rows(struct registry *r, int64_t number, struct err *e)
 	static const char companions[] = "DELETE FROM companion WHERE number = ?";
 	static const char row[] = "DELETE FROM attachment WHERE number = ?";
 
-	if (store_run(r->store, companions, STORE_BIND(STORE_INT(number)), NULL, NULL, e) < 0)
+	if (store_run(r->store, companions, STORE_BIND(STORE_INT(number)), NULL, NULL, e) < 0 ||
+		unkeep_spares(r, number, e) < 0)
 		return -1;
 	return store_run(r->store, row, STORE_BIND(STORE_INT(number)), NULL, NULL, e);
 }

@@ -228,6 +228,7 @@ void supervisor_look(struct supervisor *s, struct attachment *a)
 	} else if (a->state != ATTACHMENT_FAILED) {
 		registry_set_state(s->registry, a, ATTACHMENT_RECOVERING, NULL);
 	}
+	s->owner.looked(s->owner.arg, a);
 }
 
 static void supervisor_item(
@@ -304,6 +305,8 @@ static void supervisor_tick(void *arg, unsigned int events)
 			supervisor_start(s, a);
 		supervisor_check_size(s, a);
 		supervisor_check_gate(s, a);
+		if (s->begun)
+			s->owner.looked(s->owner.arg, a);
 	}
 	supervisor_plan(s);
 }

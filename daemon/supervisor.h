@@ -19,6 +19,8 @@ struct supervisor_owner {
 	void (*unknown)(void *arg, const char *id, const struct keeper_item *item);
 	/* The attachment has no vault, or its start failed: try to make it serve from nothing. */
 	void (*revive)(void *arg, struct attachment *a);
+	/* What is known of the attachment may have changed; and every now and then. */
+	void (*looked)(void *arg, struct attachment *a);
 	void *arg;
 };
 

@@ -59,6 +59,16 @@ static const struct code_page pages[] = {
 			 "at a time.",
 		.seen = "The attachment's state.",
 		.fix = "Wait for the other one: iovctl list jobs."},
+	{"SPARE", "such spares are not possible",
+		.cause = "Spares take over what is held, so errors must be held (--on-error hold); "
+			 "there are at most four, each named once.",
+		.seen = "What was asked for.", .fix = "Give --on-error hold, and each path once."},
+	{"FENCE", "the path is not shown to be ended",
+		.cause = "A command was given with --fence that ends a path, and its exit status 0 "
+			 "is the proof that nothing lands by it any more. It did not end so, or is "
+			 "no program's whole path.",
+		.seen = "Its exit status, and what it said.",
+		.fix = "Run it by hand with the environment that iovctl(1) lists, and repair it."},
 	{"STUCK", "requests do not end",
 		.cause = "A quiesce waits until nothing is in flight, and the disk has not "
 			 "answered in "
@@ -82,14 +92,14 @@ static const struct code_page pages[] = {
 			 "be current: else the guest would find old data.",
 		.seen = "The WWIDs (or NGUID, EUI-64) of both, which differ or are missing.",
 		.fix = "Name another path of the same volume.",
-		.waiver = "recover --allow STALE-SPARE: you know that it is current"},
+		.waiver = "recover or attach --allow STALE-SPARE: you know that it is current"},
 	{"LATE-WRITE", "a write of the failed disk may land later",
 		.cause = "What went through the host's page cache is written by the kernel when it "
 			 "likes, "
 			 "also after the requests were done again elsewhere.",
 		.seen = "The attachment's cache is writeback, or its file cannot do direct I/O.",
 		.fix = "Cut the failed disk off first (unplug, fence, end its server).",
-		.waiver = "recover --allow LATE-WRITE: nothing can reach it any more"},
+		.waiver = "recover or attach --allow LATE-WRITE: nothing can reach it any more"},
 	{"JOB-BUSY", "a job works on that object",
 		.cause = "Jobs lock what they work on, so that two never meet.",
 		.seen = "iovctl list jobs.",

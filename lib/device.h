@@ -63,6 +63,7 @@ struct device_block {
 	char disk[DEVICE_NAME_MAX]; /* of a partition */
 	char wwid[128];
 	char serial[128];
+	bool is_identified;       /* it, or the disk that it is a part of, has a wwid */
 	char *loop_file;          /* what a loop device shows, or NULL */
 	struct name_list holders; /* block devices that the kernel built on this one */
 };

@@ -252,6 +252,7 @@ int device_read_block(struct device *d, const struct sysfs_dir *dir, struct err 
 	if (!read_loop(&d->block, dir) || !read_name(d, dir) || !read_relations(d, dir))
 		return err_sys(e, ENOMEM, "keep what was read");
 	block_fingerprint(d, dir);
+	d->block.is_identified = d->block.wwid[0];
 	if (d->block.partition) /* these are the disk's: a partition is not the same volume */
 		d->block.wwid[0] = d->block.serial[0] = '\0';
 	return 0;

@@ -127,6 +127,7 @@ enum json_field_type {
 	JSON_FIELD_BOOL,   /* bool: false when absent */
 	JSON_FIELD_U64,    /* uint64_t: `absent` when absent */
 	JSON_FIELD_OBJECT, /* const struct json *: NULL when absent; its members are not looked at */
+	JSON_FIELD_ARRAY,  /* the same of an array */
 };
 
 #define JSON_MAX_STRING 4095 /* a path of PATH_MAX */

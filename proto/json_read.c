@@ -220,6 +220,11 @@ static int json_read_field(
 			return json_bad_field(e, f->key, "is no object");
 		*(const struct json **)(void *)(out + f->offset) = v;
 		return 0;
+	case JSON_FIELD_ARRAY:
+		if (json_kind(v) != JSON_ARRAY)
+			return json_bad_field(e, f->key, "is no list");
+		*(const struct json **)(void *)(out + f->offset) = v;
+		return 0;
 	case JSON_FIELD_BOOL:
 		if (json_kind(v) != JSON_BOOL)
 			return json_bad_field(e, f->key, "is neither true nor false");

@@ -70,6 +70,25 @@ int session_page_set_gate(int fd, uint64_t word, struct err *e)
 	return 0;
 }
 
+int session_page_hold(int fd, uint32_t *number, struct err *e)
+{
+	const off_t at = offsetof(struct session_page, hold);
+	const off_t reason_at = at + (off_t)offsetof(struct page_hold, reason);
+	static const char reason[sizeof(((struct page_hold *)0)->reason)] = "its disk is changed";
+	struct page_hold hold;
+
+	if (pread(fd, &hold, sizeof(hold), at) != sizeof(hold))
+		return err_sys(e, errno, "read the session page");
+	*number = hold.number;
+	if (hold.number != hold.released)
+		return 0;
+	++*number;
+	if (pwrite(fd, reason, sizeof(reason), reason_at) != sizeof(reason) ||
+		pwrite(fd, number, sizeof(*number), at) != sizeof(*number))
+		return err_sys(e, errno, "write the session page");
+	return 0;
+}
+
 static int page_check(const struct session_page *page, struct err *e)
 {
 	if (page->magic != SESSION_PAGE_MAGIC)

@@ -39,6 +39,12 @@ static inline unsigned int session_gate_flags(uint64_t word)
 	return word & 0xff;
 }
 
+/*
+ * Between two workers, while there is none: the next one comes up held, and submits nothing until it
+ * is told that hold number *number is over. One that is there already stays.
+ */
+int session_page_hold(int fd, uint32_t *number, struct err *e);
+
 struct session_page; /* the layout: session_page_layout.h, for the worker's side only */
 
 /* A fresh page, zeroed and sealed, with magic and version set. Returns the memfd. */

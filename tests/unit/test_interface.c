@@ -22,7 +22,8 @@ static const struct {
 /* --- reading a description -------------------------------------------------------------------- */
 
 /* The one compound type that a parameter has. */
-#define MAP "[string]string"
+#define MAP  "[string]string"
+#define LIST "[]string"
 
 /* The next word or sign at *at; "" at the end. */
 static void next_token(const char **at, char token[MAX_TOKEN])
@@ -33,7 +34,9 @@ static void next_token(const char **at, char token[MAX_TOKEN])
 
 	while (**at == ' ' || **at == '\n' || **at == '\t' || **at == '#')
 		*at += **at == '#' ? strcspn(*at, "\n") : 1;
-	len = strncmp(*at, MAP, strlen(MAP)) == 0 ? strlen(MAP) : strspn(*at, word);
+	len = strncmp(*at, MAP, strlen(MAP)) == 0     ? strlen(MAP)
+	      : strncmp(*at, LIST, strlen(LIST)) == 0 ? strlen(LIST)
+						      : strspn(*at, word);
 	if (!len && **at)
 		len = 1;
 	ck_assert_uint_lt(len, MAX_TOKEN);
@@ -124,6 +127,8 @@ static const char *type_of(const struct json_field *f)
 		return "int";
 	case JSON_FIELD_OBJECT:
 		return MAP;
+	case JSON_FIELD_ARRAY:
+		return LIST;
 	}
 	return "none";
 }

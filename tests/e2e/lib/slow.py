@@ -7,7 +7,7 @@ from .qmp import Qmp
 class SlowDisk(Process):
     """The image through FUSE, with as many requests a second as it is told."""
 
-    def __init__(self, image, scratch, name="slow"):
+    def __init__(self, image, scratch, name="slow", locking="auto"):
         need("qemu-storage-daemon", "qemu-system-x86")
         self.path, qmp = scratch / f"{name}.img", scratch / f"{name}.qmp"
         self.path.touch()
@@ -15,7 +15,7 @@ class SlowDisk(Process):
             [
                 "qemu-storage-daemon",
                 "--object", "throttle-group,id=limit",
-                "--blockdev", f"file,node-name=file,filename={image}",
+                "--blockdev", f"file,node-name=file,filename={image},locking={locking}",
                 "--blockdev", "blkdebug,node-name=bad,image=file,"
                 "inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5,"
                 "inject-error.1.event=none,inject-error.1.iotype=write,inject-error.1.errno=5",
