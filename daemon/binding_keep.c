@@ -206,6 +206,41 @@ int binding_resume(struct daemon *d, const struct journal_op *journal,
 	return op ? keep_run(op, table, journal, e) : -1;
 }
 
+/* --- what may begin ---------------------------------------------------------------------------- */
+
+static int see_open(void *arg, const struct store_row *row)
+{
+	const char *holder = store_row_text(row, 0);
+
+	str_copy(arg, BINDING_HOLDER_MAX, holder ? holder : "");
+	return 1;
+}
+
+static int check_member(struct daemon *d, const char *id, struct err *e)
+{
+	static const char sql[] = "SELECT holder FROM binding WHERE device = ?"
+				  " AND substr(holder, 1, 1) IN ('+', '-') LIMIT 1";
+	char holder[BINDING_HOLDER_MAX] = "";
+
+	if (store_run(d->store, sql, STORE_BIND(STORE_TEXT(id)), see_open, holder, e) < 0)
+		return -1;
+	if (!holder[0])
+		return 0;
+	err_set(e, ERR_BUSY, "BUSY", "a %s of %s is not finished yet",
+		holder[0] == '+' ? "bind" : "release", holder + 1);
+	err_evidence(e, "the store has %s as \"%s\"", id, holder);
+	return err_fix(e, "it is tried again every few seconds; iovctl show %s tells what it is at",
+		holder + 1);
+}
+
+int binding_check_over(struct daemon *d, const struct binding_plan *plan, struct err *e)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		if (check_member(d, plan->members[i].id, e) < 0)
+			return -1;
+	return 0;
+}
+
 /* --- what would be released ------------------------------------------------------------------- */
 
 int release_check(struct daemon *d, const struct binding_plan *plan, struct err *e)

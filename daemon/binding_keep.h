@@ -25,6 +25,12 @@ int bind_start(struct daemon *d, const struct binding_ask *ask, const struct bin
 int release_start(struct daemon *d, const struct binding_plan *plan,
 	const struct binding_caller *caller, struct err *e);
 
+/*
+ * ERR_BUSY while a bind or release of a member that was begun before is neither finished nor undone:
+ * its job may have ended long ago, since what cannot be given up is tried again.
+ */
+int binding_check_over(struct daemon *d, const struct binding_plan *plan, struct err *e);
+
 /* What would be released: the device, with `whole_group` also its companions that are kept. */
 int release_plan(struct daemon *d, const char *device, bool whole_group, struct binding_plan *plan,
 	struct err *e);

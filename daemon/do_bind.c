@@ -241,7 +241,7 @@ static int bind_ask(struct request *rq, const struct bind_args *a, struct err *e
 	if (!bind_name_is_valid(a->driver))
 		return err_set(e, ERR_USAGE, "NAME", "%.64s is no name of a driver", a->driver);
 	str_copy(id, sizeof(id), device->id);
-	if (binding_plan(d, &ask, &plan, e) < 0)
+	if (binding_plan(d, &ask, &plan, e) < 0 || binding_check_over(d, &plan, e) < 0)
 		return -1;
 	if (is_bound_already(d, &plan, &ask)) {
 		answer_already(rq, &plan);
@@ -293,7 +293,7 @@ static int release_ask(struct request *rq, const struct bind_args *a, struct err
 	if (!device)
 		return -1;
 	str_copy(id, sizeof(id), device->id);
-	if (release_plan(d, id, a->group, &plan, e) < 0)
+	if (release_plan(d, id, a->group, &plan, e) < 0 || binding_check_over(d, &plan, e) < 0)
 		return -1;
 	if (!is_kept(d, &plan)) {
 		answer_already(rq, &plan);

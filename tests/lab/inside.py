@@ -24,6 +24,7 @@ import mmap
 import os
 import pathlib
 import re
+import socket
 import struct
 import sys
 import typing
@@ -263,8 +264,45 @@ class Answer(typing.NamedTuple):
     text: str  # what it said, errors too
 
 
+class Client:
+    """One connection to iovd: an answer takes no start of a program."""
+
+    def __init__(self, path):
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(path))
+
+    def call(self, method, **parameters):
+        """The parameters of the reply; EOFError if the daemon ends before it."""
+        message = {"method": f"org.iovd.Manager.{method}", "parameters": parameters}
+        self._socket.sendall(json.dumps(message).encode() + b"\0")
+        reply = b""
+        while not reply.endswith(b"\0"):
+            more = self._socket.recv(1 << 16)
+            if not more:
+                raise EOFError
+            reply += more
+        return json.loads(reply[:-1])["parameters"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._socket.close()
+
+
 class Iovd(Daemon):
     """An iovd with folders of its own below `scratch`, ended with the context (workers, too)."""
+
+    def _ask(self, method, parameters):
+        try:
+            with Client(self.socket) as client:
+                return client.call(method, **parameters)
+        except (OSError, EOFError):
+            return None
+
+    def ask(self, method, **parameters):
+        """The answer to one call: of the next daemon, if this one is just ending."""
+        return wait_for(lambda: self._ask(method, parameters), f"an answer to {method}", 30)
 
     def iovctl(self, *words, seconds=60):
         """Runs iovctl with JSON output, whatever its exit status."""

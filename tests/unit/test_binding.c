@@ -397,6 +397,23 @@ START_TEST(kept_binding_is_changed_and_released)
 }
 END_TEST
 
+START_TEST(what_is_not_finished_is_not_begun_anew)
+{
+	struct binding_plan plan;
+
+	begin();
+	take(NVME, "-" NVME); /* as a release has it that goes on after its job */
+	ck_assert_int_eq(release_plan(&d, NVME, true, &plan, &e), 0);
+	ck_assert_int_eq(binding_check_over(&d, &plan, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_BUSY);
+	ck_assert_msg(strstr(e.msg, "a release of " NVME), "%s", e.msg);
+	ck_assert_str_ne(e.fix, "");
+	give_back("-" NVME);
+	ck_assert_int_eq(binding_check_over(&d, &plan, &e), 0);
+	close_daemon();
+}
+END_TEST
+
 /* As a boot leaves them: host's driver, no override. */
 START_TEST(kept_bindings_are_applied_at_boot)
 {
@@ -425,7 +442,7 @@ int main(int argc, char **argv)
 		group_that_comes_late_is_taken_whole_too, what_works_for_the_host_is_refused,
 		holders_go_in_any_order, gone_and_other_devices_are_not_touched,
 		stuck_driver_wedges_its_device_only, kept_binding_is_changed_and_released,
-		kept_bindings_are_applied_at_boot};
+		what_is_not_finished_is_not_begun_anew, kept_bindings_are_applied_at_boot};
 
 	if (strcmp(argv[0], HAND_NAME) == 0)
 		return hand_main(argc, argv);
