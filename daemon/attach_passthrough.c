@@ -310,6 +310,9 @@ static void passthrough_keep_up(struct daemon *d, struct attachment *a, const st
 		a->is_untrusted = true;
 	else if (!failed)
 		a->is_untrusted = false;
+	/* Its gate is open: whether somebody has come through already is looked at after that is said. */
+	if (!failed)
+		registry_set_state(d->registry, a, ATTACHMENT_READY, NULL);
 	if (failed && (a->is_untrusted || a->state == ATTACHMENT_RECOVERING ||
 			      a->state == ATTACHMENT_FAILED)) {
 		registry_set_state(d->registry, a, ATTACHMENT_FAILED, failed->msg);

@@ -130,15 +130,15 @@ bool passthrough_find_opener(
 	struct daemon *d, const struct attachment *a, struct opener *found, char *node, size_t size)
 {
 	struct node_list nodes;
+	const char *paths[NODES_MAX];
 
 	find_nodes(d, a, &nodes, NULL);
-	for (unsigned int i = 0; i < nodes.count; i++) {
-		if (openers_find(nodes.paths[i], getpid(), found, 1) == 0)
-			continue;
-		str_copy(node, size, nodes.paths[i]);
-		return true;
-	}
-	return false;
+	for (unsigned int i = 0; i < nodes.count; i++)
+		paths[i] = nodes.paths[i];
+	if (nodes.count == 0 || openers_find_any(paths, nodes.count, getpid(), found, 1) == 0)
+		return false;
+	str_copy(node, size, nodes.paths[found->path]);
+	return true;
 }
 
 int passthrough_check_idle(struct daemon *d, const struct attachment *a, struct err *e)

@@ -10,6 +10,7 @@ struct opener {
 	pid_t pid;
 	int fd;
 	char comm[32]; /* "qemu-system-x86" */
+	size_t path;   /* which of the paths that were looked for */
 };
 
 /*
@@ -18,6 +19,10 @@ struct opener {
  * max; stops after some tens of thousands of descriptors. Never waits for the file itself.
  */
 size_t openers_find(const char *path, pid_t ours, struct opener *found, size_t max);
+
+/* The same for several files in one pass. */
+size_t openers_find_any(
+	const char *const *paths, size_t path_count, pid_t ours, struct opener *found, size_t max);
 
 /* Codec: whether the text of a fdinfo file is of a descriptor that can write. */
 bool openers_fdinfo_writes(const char *text);

@@ -134,6 +134,7 @@ END_TEST
 START_TEST(openers_of_a_file)
 {
 	char path[] = "/tmp/iovd-openers.XXXXXX";
+	const char *const paths[] = {"/nowhere", path};
 	struct opener found[2];
 	int tell[2], fd = mkstemp(path);
 	pid_t child;
@@ -159,6 +160,8 @@ START_TEST(openers_of_a_file)
 	ck_assert_int_eq(found[0].pid, child);
 	ck_assert_int_eq(found[0].fd, fd);
 	ck_assert_str_eq(found[0].comm, "test_procfs");
+	ck_assert_uint_eq(openers_find_any(paths, ARRAY_SIZE(paths), 1, found, 2), 1);
+	ck_assert_uint_eq(found[0].path, 1);
 	ck_assert_uint_eq(openers_find(path, getpid(), found, 2), 0); /* nor do our children */
 	close(tell[1]);
 	ck_assert_int_eq(waitpid(child, NULL, 0), child);
