@@ -28,6 +28,10 @@ class Owner:
             bufsize=1,
         )
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def __enter__(self):
         return self
 

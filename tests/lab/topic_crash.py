@@ -1,12 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: vtd amdvi virtio smmuv3
 # timeout: 1500
-"""kill -9 of iovd at every point of attach and detach: as before it, or as after it."""
+"""kill -9 of iovd at every point of attach, of the renewal after a VMM's end, and of detach: as before
+it, or as after it."""
 import os
 import pathlib
 
 import inside
-from inside import Iovd, device, driver_of, expect, expect_equal, group_of, read, wait_for
+from inside import (
+    Failed,
+    Iovd,
+    bus_master,
+    device,
+    driver_of,
+    expect,
+    expect_equal,
+    group_of,
+    read,
+    wait_for,
+)
+from owner import Owner
+from vmms import wait_state
 
 NAME = "swept"
 
@@ -22,30 +36,44 @@ class Sweep:
 
     def state(self):
         """All that an attachment is on the host."""
+        given = self.iovd.ask("ListAttachments")["attachments"]
         group = group_of(self.bdf)
         node = pathlib.Path(f"/dev/vfio/{group}")
         return {
-            "attachments": [(a["name"], a["state"]) for a in self.iovd.attachments()],
+            "attachments": [(a["name"], a["state"]) for a in given],
             "driver": driver_of(self.bdf),
             "override": read(f"/sys/bus/pci/devices/{self.bdf}/driver_override"),
             "type": read(f"/sys/kernel/iommu_groups/{group}/type"),
             "node": node.stat().st_uid if node.exists() else None,
         }
 
-    def points(self, words):
-        """The fault points that a command passes."""
+    def points(self, do):
+        """The fault points that are passed while something is done."""
         self.fault.write_text("list")
         at = len(self.iovd.log())
-        self.iovd.ok(*words)
+        do()
         self.fault.unlink()
         lines = self.iovd.log()[at:].splitlines()
         return [line.split("fault point: ")[1] for line in lines if "fault point: " in line]
 
+    def wait(self, states, what):
+        """Waits until the host is in one of these states; which."""
+        seen = []
+
+        def reached():
+            seen[:] = [self.state()]
+            return seen[0] in states
+
+        try:
+            wait_for(reached, what, 60)
+        except Failed as error:
+            raise Failed(f"{error}: {seen[0]}") from error
+        return seen[0]
+
     def settle(self, what):
         """Waits until the host is as before or as after; which of the two."""
-        wait_for(lambda: self.state() in (self.before, self.after), f"before or after, {what}: "
-                 f"{self.state()}", 60)
-        return "before" if self.state() == self.before else "after"
+        state = self.wait((self.before, self.after), f"before or after, {what}")
+        return "before" if state == self.before else "after"
 
     def crash_at(self, point, words):
         self.fault.write_text(point)
@@ -63,25 +91,50 @@ class Sweep:
                 expect_equal(self.settle("undone"), needs, "state to begin with")
             self.crash_at(point, words)
 
+    def use(self, point=None):
+        """A VMM opens it and ends; iovd dies where the renewal after that comes to a point."""
+        with Owner("vmm") as vmm:
+            vmm.open_master(self.bdf)
+            wait_state(self.iovd, NAME, "active")
+            if point:
+                self.fault.write_text(point)
+        if point:
+            wait_for(lambda: not self.fault.exists(), f"{point} to be reached")
+        self.wait((self.after,), "ready again")
+        expect(not bus_master(self.bdf), "it is ready, and a bus master")
+
+    def sweep_renewal(self, points):
+        """Its VMM is gone, so there is no before: it must be ready, and the next one can open it."""
+        if self.settle("between two points") != "after":
+            self.iovd.ok(*self.attach)
+        for point in points:
+            self.use(point)
+            print(f"  {point}: ready")
+            self.visited += 1
+        self.use()
+
 
 def test(scratch):
     fault = scratch / "fault"
     os.environ["IOVD_FAULT"] = str(fault)
     with Iovd(scratch) as iovd:
         sweep = Sweep(iovd, device("nvme"), fault)
-        of_attach = sweep.points(sweep.attach)
+        of_attach = sweep.points(lambda: iovd.ok(*sweep.attach))
         sweep.after = sweep.state()
-        of_detach = sweep.points(sweep.detach)
+        of_renewal = sweep.points(sweep.use)
+        of_detach = sweep.points(lambda: iovd.ok(*sweep.detach))
         expect_equal(sweep.state(), sweep.before, "after a detach")
         sweep.sweep(of_attach, sweep.attach, "before", sweep.detach)
+        sweep.sweep_renewal(of_renewal)
         sweep.sweep(of_detach, sweep.detach, "after", sweep.attach)
-        wanted = len(of_attach) + len(of_detach)
-        expect(wanted > 20, f"only {wanted} points were found")
-        expect_equal(sweep.visited, wanted, "points visited")
+        counts = [len(names) for names in (of_attach, of_renewal, of_detach)]
+        expect(min(counts) > 10, f"only {counts} points were found")
+        expect_equal(sweep.visited, sum(counts), "points visited")
         if sweep.settle("at the end") == "after":
             iovd.ok(*sweep.detach)
         expect_equal(sweep.state(), sweep.before, "in the end")
-    return f"killed at {wanted} points: {len(of_attach)} of attach, {len(of_detach)} of detach"
+    attach, renewal, detach = counts
+    return f"killed at {sum(counts)} points: {attach} of attach, {renewal} of renewal, {detach} of detach"
 
 
 inside.main(test)

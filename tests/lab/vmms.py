@@ -69,17 +69,22 @@ class Events:
 
 
 def shown(iovd, attachment):
-    return iovd.ok("show", attachment)["attachment"]
+    return iovd.ask("Show", name=attachment)["attachment"]
 
 
 def wait_state(iovd, attachment, state, seconds=20):
     """Waits until an attachment is in a state; what it shows then."""
-    wait_for(
-        lambda: shown(iovd, attachment)["state"] == state,
-        f"{attachment} to become {state}: {shown(iovd, attachment)}",
-        seconds,
-    )
-    return shown(iovd, attachment)
+    seen = []
+
+    def reached():
+        seen[:] = [shown(iovd, attachment)]
+        return seen[0]["state"] == state
+
+    try:
+        wait_for(reached, f"{attachment} to become {state}", seconds)
+    except Failed as error:
+        raise Failed(f"{error}: {seen[0]}") from error
+    return seen[0]
 
 
 def attach(iovd, bdf, vm, *words):
