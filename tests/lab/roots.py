@@ -12,7 +12,10 @@ import subprocess
 from guest import apt, cache
 
 # What topics and iovd run on, and what iovd is built from.
-ARM64_RUN = "base-files base-passwd busybox-static coreutils dash iproute2 kmod mount procps python3 util-linux".split()
+ARM64_RUN = (
+    "base-files base-passwd busybox-static coreutils dash e2fsprogs iproute2 kmod mount procps python3 "
+    "util-linux"
+).split()
 ARM64_BUILD = (
     "check libc6-dev libcap-ng-dev libevent-dev libjson-c-dev libkmod-dev libnl-3-dev libnl-genl-3-dev "
     "libnl-route-3-dev libpci-dev libseccomp-dev libsqlite3-dev libsystemd-dev liburing-dev "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: vtd amdvi virtio smmuv3
 # timeout: 900
 """Devices get another driver and get their own back; what the host lives on never does."""
 import hashlib
@@ -108,6 +108,8 @@ def check_no_driver(iovd):
 def check_group(iovd, role):
     """An unsplittable group is refused, its companions named; then it goes whole."""
     members = devices(role)
+    for bdf in members:
+        inside.probe(bdf)
     expect(set(members) <= set(group_members(members[0])), f"{role} is no group")
     before = state(members)
     for bdf in members:
@@ -241,7 +243,7 @@ def kept(iovd, bdf):
 
 def check_crashes(iovd, fault):
     """kill -9 of the daemon at every point of bind and release: as before it, or as after it."""
-    members = devices("pair")
+    members = devices(inside.UNSPLIT)
     bind = ("bind", members[0], "vfio", "--group")
     release = ("release", members[0], "--group")
     before = (state(members), False)
@@ -274,8 +276,7 @@ def test(scratch):
             (check_nvme,),
             (check_igb,),
             (check_no_driver,),
-            (check_group, "pair"),
-            (check_group, "functions"),
+            *((check_group, role) for role in sorted({"functions", inside.UNSPLIT})),
             (check_host_use, "root", False),
             (check_host_use, "uplink", True),
             (check_mounted, scratch),

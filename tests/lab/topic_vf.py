@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd amdvi virtio
+# lab: vtd amdvi virtio smmuv3
 # timeout: 600
 """SR-IOV: virtual functions are made, kept from drivers, set, and removed; others' stay."""
 import json
