@@ -114,6 +114,14 @@ void attach_renew(struct daemon *d, struct attachment *a);
 int attach_resume(struct daemon *d, struct attachment *a, const struct journal_op *op,
 	const struct attach_caller *caller, struct err *e);
 
+/* --- libvirt's domains: attach_domain.c ------------------------------------------------------- */
+
+/* libvirt has it no more: all that it had is taken back. */
+void attach_domain_gone(struct daemon *d, const char *uuid);
+
+/* All domains are known (again): what is of none of them is taken back. */
+void attach_domains_listed(struct daemon *d);
+
 /* --- paravirt: attach_paravirt.c -------------------------------------------------------------- */
 
 /* Makes an attachment serve that has neither worker nor vault (any more): a new socket, a fresh

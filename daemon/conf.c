@@ -22,6 +22,7 @@ void conf_init(struct conf *c)
 		.keeper_fd = -1,
 		.socket_group = "iovd",
 		.worker_user = "iovd-worker",
+		.libvirt = "qemu:///system",
 	};
 }
 
@@ -33,6 +34,7 @@ static const struct conf_key {
 } conf_keys[] = {
 	{"socket_group", offsetof(struct conf, socket_group),
 		sizeof(((struct conf *)0)->socket_group)},
+	{"libvirt", offsetof(struct conf, libvirt), sizeof(((struct conf *)0)->libvirt)},
 	{"worker_user", offsetof(struct conf, worker_user),
 		sizeof(((struct conf *)0)->worker_user)},
 };
@@ -119,6 +121,7 @@ enum conf_option {
 	OPT_RUNTIME_DIR,
 	OPT_SYSROOT,
 	OPT_CONFIG,
+	OPT_LIBVIRT,
 	OPT_STOP_ALL,
 	OPT_APPLY_BINDINGS,
 	OPT_DEBUG,
@@ -131,6 +134,7 @@ static const struct option conf_options[] = {
 	{"debug", required_argument, NULL, OPT_DEBUG},
 	{"help", no_argument, NULL, OPT_HELP},
 	{"keeper-fd", required_argument, NULL, OPT_KEEPER_FD},
+	{"libvirt", required_argument, NULL, OPT_LIBVIRT},
 	{"runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR},
 	{"state-dir", required_argument, NULL, OPT_STATE_DIR},
 	{"stop-all", no_argument, NULL, OPT_STOP_ALL},
@@ -188,6 +192,10 @@ static int conf_set_option(struct conf *c, int option, const char *value, struct
 	case OPT_CONFIG:
 		c->config_given = true;
 		return conf_set_path(c->config, sizeof(c->config), value, e);
+	case OPT_LIBVIRT:
+		return str_copy(c->libvirt_given, sizeof(c->libvirt_given), value)
+			       ? 0
+			       : err_set(e, ERR_USAGE, "OPTION", "the URI is too long");
 	case OPT_KEEPER_FD:
 		return conf_set_keeper_fd(c, value, e);
 	default:

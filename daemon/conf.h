@@ -22,8 +22,10 @@ struct conf {
 	int keeper_fd;       /* -1: none */
 	bool show_help, show_version;
 	/* from the file */
-	char socket_group[64]; /* who may read: "iovd" */
-	char worker_user[64];  /* whom workers run as: "iovd-worker" */
+	char socket_group[64];   /* who may read: "iovd" */
+	char worker_user[64];    /* whom workers run as: "iovd-worker" */
+	char libvirt[256];       /* its URI, "qemu:///system", or "none" */
+	char libvirt_given[256]; /* on the command line: instead of that; or "" */
 };
 
 /* Everything at its default. */

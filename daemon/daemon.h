@@ -9,6 +9,7 @@
 
 struct conf;
 struct config_reader;
+struct domains;
 struct events;
 struct hands;
 struct inventory;
@@ -31,6 +32,7 @@ struct daemon {
 	struct registry *registry;
 	struct passthrough *passthrough;
 	struct supervisor *supervisor;
+	struct domains *domains;
 	struct reconcile *reconcile;
 	struct config_reader *config_reader;
 	struct server *server;

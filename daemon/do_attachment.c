@@ -3,6 +3,7 @@
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
+#include "daemon/domains.h"
 #include "daemon/registry.h"
 #include "daemon/show.h"
 
@@ -19,10 +20,14 @@ const struct json_params do_list_attachments_params = {
 void do_list_attachments(struct request *rq, const void *args)
 {
 	struct json_out *o = request_begin_reply(rq);
+	const struct daemon *d = request_daemon(rq);
+	const char *vm = ((const struct list_args *)args)->vm;
+	char known_as[REGISTRY_NAME_MAX];
 
+	if (vm)
+		vm = domains_vm(d->domains, d->registry, vm, known_as);
 	json_out_str(o, "schema", "iovd.attachments/1");
-	registry_put_list(request_daemon(rq)->registry, ((const struct list_args *)args)->vm, o,
-		"attachments");
+	registry_put_list(d->registry, vm, o, "attachments");
 	request_send_reply(rq);
 }
 
@@ -32,7 +37,7 @@ void do_list_vms(struct request *rq, const void *args)
 
 	(void)args;
 	json_out_str(o, "schema", "iovd.vms/1");
-	registry_put_vms(request_daemon(rq)->registry, o, "vms");
+	vms_put(request_daemon(rq), o, "vms");
 	request_send_reply(rq);
 }
 
@@ -51,8 +56,5 @@ int show_attachment(
 int show_vm(struct daemon *d, const char *name, struct json_out *o, const char *key, struct err *e)
 {
 	(void)e;
-	if (!registry_has_vm(d->registry, name))
-		return 0;
-	registry_put_vm(d->registry, name, o, key);
-	return 1;
+	return vm_put(d, name, o, key) ? 1 : 0;
 }

@@ -25,6 +25,7 @@
 #include "daemon/conf.h"
 #include "daemon/config_reader.h"
 #include "daemon/daemon.h"
+#include "daemon/domains.h"
 #include "daemon/events.h"
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
@@ -62,6 +63,7 @@ static void print_help(void)
 	       "  --runtime-dir DIR   sockets and pid files (%s)\n"
 	       "  --sysroot DIR       read /sys, /proc and /dev facts under DIR\n"
 	       "  --config FILE       settings (%s/iovd.conf)\n"
+	       "  --libvirt URI       whose domains are VMs (qemu:///system), or none\n"
 	       "  --apply-bindings    give devices the drivers that are kept for them, and end\n"
 	       "  --stop-all          end the daemon of these folders and all its workers\n"
 	       "  --debug TOKENS      log more: ctl,keeper,inv,... or all\n"
@@ -289,7 +291,9 @@ static int main_start(struct process *p, struct err *e)
 		return -1;
 	if (reconcile_open(d, p->conf.keeper_fd, e) < 0)
 		return -1;
-	return reconcile_begin(d, main_reconciled, p, e);
+	d->domains = domains_new(
+		d, p->conf.libvirt_given[0] ? p->conf.libvirt_given : p->conf.libvirt, e);
+	return d->domains ? reconcile_begin(d, main_reconciled, p, e) : -1;
 }
 
 /* The reverse of main_start(), from wherever it got to. */
@@ -301,6 +305,7 @@ static void main_end(struct process *p)
 	if (p->made_socket)
 		unlink(p->socket_path);
 	config_reader_free(d->config_reader);
+	domains_free(d->domains);
 	reconcile_close(d);
 	inventory_free(d->inventory);
 	jobs_free(d->jobs);

@@ -87,6 +87,8 @@ struct attachment_rescue {
 struct attachment_spec {
 	char id[KEEPER_ID_SIZE]; /* "a1": never used again */
 	char vm[REGISTRY_NAME_MAX];
+	char domain[37];               /* UUID of the libvirt domain that it is; "": nobody's */
+	char target[16];               /* of a domain's disk: "vda" */
 	char name[REGISTRY_NAME_MAX];  /* of the device, for the VM */
 	char device[PATH_MAX];         /* the id that the inventory has for it */
 	char node[PATH_MAX];           /* what is opened; "" when passed through */
@@ -225,8 +227,15 @@ int registry_unkeep(struct registry *r, const struct attachment *a, struct err *
 void attachment_put(
 	const struct registry *r, const struct attachment *a, struct json_out *o, const char *key);
 void registry_put_list(struct registry *r, const char *vm, struct json_out *o, const char *key);
-void registry_put_vms(struct registry *r, struct json_out *o, const char *key);
-void registry_put_vm(struct registry *r, const char *vm, struct json_out *o, const char *key);
+
+/* What is known of a VM besides what it has (daemon/domains.h). */
+struct vm_facts {
+	const char *name;
+	const char *uuid; /* of the libvirt domain; NULL: nobody manages it */
+	const char *state;
+};
+void registry_put_vm(
+	struct registry *r, const struct vm_facts *vm, struct json_out *o, const char *key);
 
 /* The socket for the VMM, or its folder. False when it is longer than a socket's path can be. */
 bool attachment_socket_path(

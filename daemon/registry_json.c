@@ -131,21 +131,28 @@ void registry_put_list(struct registry *r, const char *vm, struct json_out *o, c
 	json_out_end(o);
 }
 
-/* --- VMs: so far those that somebody attached something to ------------------------------------ */
+/* --- VMs -------------------------------------------------------------------------------------- */
 
-void registry_put_vm(struct registry *r, const char *vm, struct json_out *o, const char *key)
+static bool is_of_vm(const struct attachment *a, const struct vm_facts *vm)
+{
+	return vm->uuid ? strcmp(a->spec.domain, vm->uuid) == 0
+			: !a->spec.domain[0] && strcmp(a->spec.vm, vm->name) == 0;
+}
+
+void registry_put_vm(
+	struct registry *r, const struct vm_facts *vm, struct json_out *o, const char *key)
 {
 	bool runs = false;
 
 	json_out_object(o, key);
-	json_out_str(o, "name", vm);
-	json_out_null(o, "uuid");
-	json_out_str(o, "managed", "none");
+	json_out_str(o, "name", vm->name);
+	json_out_str(o, "uuid", vm->uuid);
+	json_out_str(o, "managed", vm->uuid ? "libvirt" : "none");
 	json_out_array(o, "attachments");
 	list_for_each (node, &r->attachments) {
 		struct attachment *a = list_entry(node, struct attachment, node);
 
-		if (strcmp(a->spec.vm, vm) != 0)
+		if (!is_of_vm(a, vm))
 			continue;
 		registry_look(r, a);
 		runs = runs || a->connected;
@@ -153,30 +160,7 @@ void registry_put_vm(struct registry *r, const char *vm, struct json_out *o, con
 	}
 	json_out_end(o);
 	/* Of a VM that nobody manages we know only whether it has connected. */
-	json_out_str(o, "state", runs ? "running" : "unknown");
-	json_out_end(o);
-}
-
-static bool is_first_of_vm(struct registry *r, const struct attachment *a)
-{
-	list_for_each (node, &r->attachments) {
-		const struct attachment *other = list_entry(node, struct attachment, node);
-
-		if (strcmp(other->spec.vm, a->spec.vm) == 0)
-			return other == a;
-	}
-	return false;
-}
-
-void registry_put_vms(struct registry *r, struct json_out *o, const char *key)
-{
-	json_out_array(o, key);
-	list_for_each (node, &r->attachments) {
-		struct attachment *a = list_entry(node, struct attachment, node);
-
-		if (is_first_of_vm(r, a))
-			registry_put_vm(r, a->spec.vm, o, NULL);
-	}
+	json_out_str(o, "state", runs && !vm->uuid ? "running" : vm->state);
 	json_out_end(o);
 }
 
@@ -201,6 +185,10 @@ static char *description_text(const struct attachment *a, size_t *len)
 	json_out_str(&o, "schema", DESCRIPTION_SCHEMA);
 	json_out_str(&o, "id", spec->id);
 	json_out_str(&o, "vm", spec->vm);
+	if (spec->domain[0]) {
+		json_out_str(&o, "domain", spec->domain);
+		json_out_str(&o, "target", spec->target);
+	}
 	json_out_str(&o, "name", spec->name);
 	json_out_str(&o, "device", spec->device);
 	json_out_str(&o, "node", spec->node);
@@ -261,6 +249,7 @@ struct description {
 	const char *schema, *id, *vm, *name, *device, *node, *owner, *cache;
 	const char *disk_fs, *disk_inode, *disk_number;
 	const char *on_error, *fingerprint, *fence; /* NULL in one of an earlier iovd */
+	const char *domain, *target;                /* NULL: no domain's */
 	const struct json *spares;
 	uint64_t queues, io_timeout_ms, spare_allow;
 	bool readonly, disk_direct;
@@ -293,6 +282,8 @@ static const struct json_field description_fields[] = {
 	{"io_timeout_ms", JSON_FIELD_U64, .offset = offsetof(struct description, io_timeout_ms)},
 	{"spare_allow", JSON_FIELD_U64, .offset = offsetof(struct description, spare_allow)},
 	{"disk_direct", JSON_FIELD_BOOL, .offset = offsetof(struct description, disk_direct)},
+	{"domain", JSON_FIELD_STRING, .offset = offsetof(struct description, domain)},
+	{"target", JSON_FIELD_STRING, .offset = offsetof(struct description, target)},
 };
 
 static const struct json_params description_params = {
@@ -331,6 +322,9 @@ static int description_take_spec(const struct description *d, struct attachment_
 		spec->on_error++;
 	str_copy(
 		spec->fingerprint, sizeof(spec->fingerprint), d->fingerprint ? d->fingerprint : "");
+	if (!str_copy(spec->domain, sizeof(spec->domain), d->domain ? d->domain : "") ||
+		!str_copy(spec->target, sizeof(spec->target), d->target ? d->target : ""))
+		return -1;
 	if (description_take_rescue(d, &spec->rescue) < 0 || spec->on_error == ON_ERRORS ||
 		strcmp(d->schema, DESCRIPTION_SCHEMA) != 0 || spec->cache == ATTACHMENT_CACHES ||
 		d->queues == 0 || d->queues > VU_MAX_QUEUES)

@@ -53,6 +53,8 @@ static const char *const migrations[] = {
 	"	place INTEGER NOT NULL,"
 	"	device TEXT NOT NULL,"
 	"	PRIMARY KEY (number, place));",
+	"ALTER TABLE attachment ADD COLUMN domain TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE attachment ADD COLUMN target TEXT NOT NULL DEFAULT '';",
 };
 
 const struct store_schema registry_schema = {
@@ -105,6 +107,8 @@ static int row_to_spec(const struct store_row *row, struct attachment_spec *spec
 			       row_text(row, 3, spec->device, sizeof(spec->device)) &&
 			       row_text(row, 4, spec->node, sizeof(spec->node)) &&
 			       row_text(row, 5, spec->owner, sizeof(spec->owner)) &&
+			       row_text(row, 21, spec->domain, sizeof(spec->domain)) &&
+			       row_text(row, 22, spec->target, sizeof(spec->target)) &&
 			       row_text(row, 12, spec->fingerprint, sizeof(spec->fingerprint)) &&
 			       name_is_valid(spec->vm) && name_is_valid(spec->name)
 		       ? 0
@@ -208,7 +212,7 @@ int registry_load(struct registry *r, struct err *e)
 	static const char rows[] =
 		"SELECT number, vm, name, device, node, owner, cache, queues, readonly, kept, path,"
 		" quiesced, fingerprint, group_type, no_reset_boot, on_error, incoming,"
-		" restoring, fence, io_timeout, spare_allow"
+		" restoring, fence, io_timeout, spare_allow, domain, target"
 		" FROM attachment ORDER BY number";
 	static const char companions[] = "SELECT device, number FROM companion ORDER BY rowid";
 	static const char spares[] = "SELECT device, number FROM spare ORDER BY number, place";
@@ -269,8 +273,8 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 	static const char row[] =
 		"INSERT INTO attachment (number, vm, name, device, node, owner, cache, queues,"
 		" readonly, kept, path, fingerprint, group_type, no_reset_boot, on_error, incoming,"
-		" restoring, fence, io_timeout, spare_allow)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		" restoring, fence, io_timeout, spare_allow, domain, target)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	static const char next[] = "UPDATE counter SET next_number = max(next_number, ?)";
 	const struct attachment_spec *s = &a->spec;
 
@@ -283,8 +287,8 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 			    STORE_TEXT(s->passthrough.no_reset_boot), STORE_INT(s->on_error),
 			    STORE_TEXT(a->incoming ? a->incoming->text : ""),
 			    STORE_INT(a->restoring), STORE_TEXT(s->rescue.fence),
-			    STORE_INT((int64_t)s->rescue.io_timeout_ms),
-			    STORE_INT(s->rescue.allow)),
+			    STORE_INT((int64_t)s->rescue.io_timeout_ms), STORE_INT(s->rescue.allow),
+			    STORE_TEXT(s->domain), STORE_TEXT(s->target)),
 		    NULL, NULL, e) < 0)
 		return -1;
 	if (keep_companions(r, s, e) < 0 || keep_spares(r, s, e) < 0)

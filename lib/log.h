@@ -21,7 +21,7 @@ void log_open(const char *ident);
 
 /*
  * Debug output is off until asked for by token: "vu,ctl" or "all" (IOVD_DEBUG, --debug=). Tokens:
- * ctl, keeper, vault, vu, virtq, uring, inv, store, sup.
+ * ctl, keeper, vault, vu, virtq, uring, inv, store, sup, virt.
  */
 void log_set_debug(const char *tokens);
 bool log_debug_on(const char *token);

@@ -4,7 +4,10 @@ import re
 
 import tree
 
-BASE = ("err", "log", "cleanup", "buf", r"codes\w*", "crc32c", "fault", "fdio", "list", "util", "watch")
+BASE = (
+    "err", "log", "cleanup", "buf", r"codes\w*", "crc32c", "fault", "fdio", "list", "util", "watch",
+    "xml",
+)
 
 # The rooms, most special first; a file belongs to the first that matches its name.
 ROOMS = (
@@ -39,7 +42,7 @@ HOMES = (
     (r"event2?/.*|event\.h", r"daemon/loop\.c"),
     (r"sqlite3\.h", r"lib/store\.c"),
     (r"netlink/.*", r"lib/netlink\.c"),
-    (r"libvirt/.*", r"lib/virt\.c"),
+    (r"libvirt/.*", r"lib/virt(_events)?\.c"),
     (r"json-c/.*|json\.h", r"proto/.*|cli/out_json\.c"),
     (r"liburing\.h", r"lib/backends/((blk|net)_)?uring\.[ch]"),
     (r"linux/(vfio|iommufd)\.h", r"lib/iommu/.*"),

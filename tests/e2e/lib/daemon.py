@@ -60,8 +60,9 @@ class Attachment:
 class Daemon:
     """A whole iovd: keeper, daemon, workers. The end of the context ends all of them."""
 
-    def __init__(self, scratch, log="iovd.log"):
+    def __init__(self, scratch, log="iovd.log", libvirt="none"):
         self._words = [f"--state-dir={scratch}/state", f"--runtime-dir={scratch}/run"]
+        self._words += [f"--libvirt={libvirt}"]
         self._run = scratch / "run"
         self._log = scratch / log
         self._keeper = None
