@@ -51,22 +51,36 @@ static bool is_damage(int rc)
 	return rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB;
 }
 
+/* What SQLite's results are to people. */
+static const struct {
+	int result;
+	const char *code, *fix;
+} troubles[] = {
+	{SQLITE_FULL, "STORE-FULL", "make room where the state directory is, then try again"},
+	{SQLITE_IOERR, "STORE-IO", "look at the disk of the state directory, and at its room"},
+	{SQLITE_READONLY, "STORE-IO", "let the state directory be written to, then try again"},
+	{SQLITE_CANTOPEN, "STORE-IO", "look at the disk of the state directory, and at its room"},
+	{SQLITE_CORRUPT, "STORE-DAMAGED", "start iovd anew: it keeps the file, and begins another"},
+	{SQLITE_NOTADB, "STORE-DAMAGED", "start iovd anew: it keeps the file, and begins another"},
+};
+
 static int store_err(const struct store *s, int rc, struct err *e, const char *what)
 {
 	const char *text = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc);
-	const char *code = "STORE";
+	int sys = s->db ? sqlite3_system_errno(s->db) : 0;
+	const char *code = "STORE", *fix = NULL;
 
-	if ((rc & 0xff) == SQLITE_FULL)
-		code = "STORE-FULL";
-	else if ((rc & 0xff) == SQLITE_IOERR)
-		code = "STORE-IO";
-	else if (is_damage(rc))
-		code = "STORE-DAMAGED";
+	for (unsigned int i = 0; i < ARRAY_SIZE(troubles); i++) {
+		if (troubles[i].result != (rc & 0xff))
+			continue;
+		code = troubles[i].code;
+		fix = troubles[i].fix;
+	}
 	err_set(e, ERR_FAILED, code, "%s: %s", what, text);
-	err_evidence(e, "SQLite result %d%s%s", rc, s->db ? ", " : "",
-		s->db ? sqlite3_db_filename(s->db, "main") : "");
-	if (strcmp(code, "STORE-FULL") == 0 || strcmp(code, "STORE-IO") == 0)
-		err_fix(e, "make room where the state directory is, then try again");
+	err_evidence(e, "SQLite result %d%s%s%s%s", rc, sys ? ", " : "", sys ? strerror(sys) : "",
+		s->db ? ", " : "", s->db ? sqlite3_db_filename(s->db, "main") : "");
+	if (fix)
+		err_fix(e, "%s", fix);
 	return -1;
 }
 
