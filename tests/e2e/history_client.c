@@ -7,6 +7,7 @@
  *
  *	until=PATH	goes on until that file exists; then all is read and checked once more
  *	image=PATH	afterwards the file itself is read and checked as well
+ *	bad=FIRST+COUNT	requests to these blocks must fail with EIO, and no others may
  *	depth= blocks= bs= queues= seed=
  *
  * Theory of operation
@@ -32,7 +33,7 @@
  * of a sector, and what a read sees of one just being written, is nobody's promise. So a sector may
  * be torn if a write to its block was under way during the read ("raced"), and only then.
  *
- * Prints one JSON line; exit status 0 only when every request succeeded and was right.
+ * Prints one JSON line; exit status 0 only when every request ended as it should and was right.
  */
 #include <blkio.h>
 #include <errno.h>
@@ -58,6 +59,7 @@ enum op { OP_READ, OP_WRITE, OP_FLUSH };
 struct options {
 	const char *until, *image;
 	uint64_t depth, blocks, bs, queues, seed;
+	uint64_t bad_first, bad_count; /* blocks */
 };
 
 struct stamp {
@@ -99,7 +101,7 @@ struct client {
 	struct queue queues[MAX_QUEUES];
 	struct block *blocks;
 	uint64_t now, generation, random;
-	uint64_t done, reads, sectors, raced, longest_ns;
+	uint64_t done, failed, reads, sectors, raced, longest_ns;
 };
 
 static void __attribute__((format(printf, 1, 2), noreturn)) die(const char *fmt, ...)
@@ -258,12 +260,20 @@ static void check_block(struct client *c, const char *data, uint64_t block, uint
 	}
 }
 
+/* Nothing is known of the data of a bad block, nor asked. */
+static bool is_bad(const struct client *c, uint64_t block)
+{
+	return block >= c->opt.bad_first && block - c->opt.bad_first < c->opt.bad_count;
+}
+
 static void read_done(struct client *c, const struct slot *s)
 {
 	struct block *b = &c->blocks[s->block];
 
-	check_block(c, s->buf, s->block, s->begin);
-	c->reads++;
+	if (!is_bad(c, s->block)) {
+		check_block(c, s->buf, s->block, s->begin);
+		c->reads++;
+	}
 	b->reads--;
 	if (!b->reads)
 		b->oldest = NEVER;
@@ -315,13 +325,23 @@ static void submit(struct client *c, struct queue *q, enum op op, uint64_t block
 	}
 }
 
-static void completed(struct client *c, struct queue *q, struct slot *s, int ret)
+/* What ended as it has to: with an error, where the disk is bad. */
+static void judge(struct client *c, const struct slot *s, int ret)
 {
 	static const char *const names[] = {"read", "write", "flush"};
+	bool fails = s->op != OP_FLUSH && is_bad(c, s->block);
+
+	if (ret != (fails ? -EIO : 0))
+		die("%s of block %" PRIu64 "%s: %s", names[s->op], s->block,
+			fails ? ", which is bad" : "", strerror(-ret));
+	c->failed += fails;
+}
+
+static void completed(struct client *c, struct queue *q, struct slot *s, int ret)
+{
 	uint64_t took = now_ns() - s->begin_ns;
 
-	if (ret)
-		die("%s of block %" PRIu64 ": %s", names[s->op], s->block, strerror(-ret));
+	judge(c, s, ret);
 	if (took > c->longest_ns)
 		c->longest_ns = took;
 	c->now++;
@@ -412,6 +432,8 @@ static void check_image(struct client *c)
 	if (!buf || fd < 0)
 		die("%s: %s", c->opt.image, strerror(errno));
 	for (uint64_t block = 0; block < c->opt.blocks; block++) {
+		if (is_bad(c, block))
+			continue;
 		if (pread(fd, buf, c->opt.bs, (off_t)(block * c->opt.bs)) != (ssize_t)c->opt.bs)
 			die("%s: block %" PRIu64 " cannot be read", c->opt.image, block);
 		check_block(c, buf, block, c->now);
@@ -463,6 +485,14 @@ static void prepare(struct client *c)
 	}
 }
 
+static void parse_bad(struct options *o, const char *value)
+{
+	char extra;
+
+	if (sscanf(value, "%" SCNu64 "+%" SCNu64 "%c", &o->bad_first, &o->bad_count, &extra) != 2)
+		die("bad=%s: not FIRST+COUNT", value);
+}
+
 static void parse_number(struct options *o, const char *key, const char *value)
 {
 	const struct {
@@ -503,6 +533,8 @@ static void parse(struct options *o, int argc, char **argv)
 			o->until = value;
 		else if (!strcmp(argv[i], "image"))
 			o->image = value;
+		else if (!strcmp(argv[i], "bad"))
+			parse_bad(o, value);
 		else
 			parse_number(o, argv[i], value);
 	}
@@ -526,10 +558,11 @@ int main(int argc, char **argv)
 	read_all(&c);
 	if (c.opt.image)
 		check_image(&c);
-	printf("{\"requests\": %" PRIu64 ", \"reads_checked\": %" PRIu64
+	printf("{\"requests\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"reads_checked\": %" PRIu64
 	       ", \"sectors_checked\": %" PRIu64 ", \"sectors_raced\": %" PRIu64
 	       ", \"longest_ms\": %.1f, \"seconds\": %.2f}\n",
-		c.done, c.reads, c.sectors, c.raced, c.longest_ns / 1e6, (now_ns() - begin) / 1e9);
+		c.done, c.failed, c.reads, c.sectors, c.raced, c.longest_ns / 1e6,
+		(now_ns() - begin) / 1e9);
 	blkio_destroy(&c.b);
 	return 0;
 }

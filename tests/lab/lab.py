@@ -6,9 +6,9 @@
     lab.py HOST[,HOST...] [TOPIC...]
 
 A topic is a program tests/lab/topic_NAME.py; its head says `# lab: IOMMU...`, where it runs, and
-`# timeout: SECONDS`; one that starts guests of its own says `# needs: guest`. All topics of a host
-run in one boot, one after the other. What they print, the kernel's log and the console are kept in
-BUILD/lab/HOST/.
+`# timeout: SECONDS`; one that starts guests of its own says `# needs: guest`, one with the history
+checker `# needs: history`. All topics of a host run in one boot, one after the other. What they
+print, the kernel's log and the console are kept in BUILD/lab/HOST/.
 
 Exit status: 0 when something passed and nothing failed, 77 when nothing could run, otherwise 1.
 """
@@ -25,13 +25,15 @@ import typing
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "e2e")]
 
-from guest import cache, image  # noqa: E402
+from guest import blkio, cache, image  # noqa: E402
 from lab import hosts, machine  # noqa: E402
 from lib.proc import Failed, Skipped, end_on_sigterm  # noqa: E402
 
 DEFAULT_TIMEOUT = 120
 # QEMU's TCG now and then aborts (iotlb_to_section) when devices' address spaces change under it.
 BOOTS_MOST = 6
+# What a host finds in the cache, and has no network to make.
+NEEDS = {"guest": image.qemu, "history": lambda: blkio.client("history_client")}
 PASSED, FAILED, SKIPPED = "passed", "FAILED", "SKIP"
 
 
@@ -40,7 +42,7 @@ class Topic(typing.NamedTuple):
     path: pathlib.Path
     iommus: tuple
     timeout: int
-    guest: bool  # starts a guest
+    needs: tuple  # names in NEEDS
 
 
 class Verdict(typing.NamedTuple):
@@ -60,13 +62,14 @@ def topic(path):
     head = "".join(path.read_text().splitlines(keepends=True)[:20])
     where = re.search(r"^# lab: (.+)$", head, re.M)
     limit = re.search(r"^# timeout: (\d+)$", head, re.M)
-    guest = re.search(r"^# needs: guest$", head, re.M) is not None
+    needs = re.search(r"^# needs: (.+)$", head, re.M)
     iommus = tuple(where.group(1).split()) if where else ()
-    unknown = set(iommus) - set(hosts.IOMMUS)
+    needs = tuple(needs.group(1).split()) if needs else ()
+    unknown = set(iommus) - set(hosts.IOMMUS) | set(needs) - set(NEEDS)
     if not iommus or unknown:
         raise Failed(f"{path.name}: its head must have a line '# lab: IOMMU...': {unknown or 'none'}")
     name = path.stem.removeprefix("topic_")
-    return Topic(name, path, iommus, int(limit.group(1)) if limit else DEFAULT_TIMEOUT, guest)
+    return Topic(name, path, iommus, int(limit.group(1)) if limit else DEFAULT_TIMEOUT, needs)
 
 
 def topics():
@@ -123,8 +126,8 @@ def boot(host, folder, wanted, verdicts):
         "environment": machine.environment(host),
         "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
     }
-    if any(t.guest for t in wanted):
-        image.qemu()  # a host finds it in the cache, and has no network to make it
+    for need in sorted({need for t in wanted for need in t.needs}):
+        NEEDS[need]()
     with machine.Machine(host, folder, job) as lab:
         cache.step(f"{host.name}: prepared in {time.monotonic() - begin:.1f} s")
         follow(lab, host, wanted, verdicts)

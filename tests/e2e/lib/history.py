@@ -9,7 +9,8 @@ from .proc import Failed, Process, Skipped
 
 
 class Checked(typing.NamedTuple):
-    requests: int  # of all kinds, each of which ended well
+    requests: int  # of all kinds, each of which ended as it should:
+    failed: int  # with an error, as those to blocks that are bad, or well
     reads_checked: int
     sectors_checked: int
     sectors_raced: int  # read while being written: nothing can be said of these
