@@ -112,9 +112,11 @@ END_TEST
 
 START_TEST(small_files_are_read_whole_or_refused)
 {
-	char path[] = "/tmp/iovd-test.XXXXXX", data[8];
-	int fd = mkstemp(path);
+	char path[64], data[8];
+	int fd;
 
+	unit_path(path, sizeof(path), "fdio");
+	fd = mkstemp(path);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(fdio_write_all(fd, "1234567", 7), 0);
 	ck_assert_int_eq(fdio_read_file(AT_FDCWD, path, data, sizeof(data)), 7);

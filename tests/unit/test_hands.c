@@ -32,7 +32,7 @@ static unsigned int answers;
 
 static void begin(void)
 {
-	strcpy(dir, "/tmp/iovd-hands-XXXXXX");
+	unit_path(dir, sizeof(dir), "hands");
 	ck_assert(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/disk", dir);
 	loop = loop_new(&e);

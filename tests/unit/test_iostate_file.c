@@ -20,7 +20,7 @@ static char dir[64], path[128];
 /* A folder of its own for each test. */
 static void make_folder(void)
 {
-	snprintf(dir, sizeof(dir), "/tmp/test_iostate_file.XXXXXX");
+	unit_path(dir, sizeof(dir), "iostate");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/web1.state", dir);
 }

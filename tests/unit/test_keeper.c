@@ -133,7 +133,7 @@ static void setup(void)
 	char self[PATH_MAX], keeper[PATH_MAX];
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1); /* workers whose keeper ended */
-	strcpy(dir, "/tmp/iovd-keeper-XXXXXX");
+	unit_path(dir, sizeof(dir), "keeper");
 	ck_assert(mkdtemp(dir));
 	snprintf(run_dir, sizeof(run_dir), "%s/run", dir);
 	snprintf(disk_path, sizeof(disk_path), "%s/disk", dir);

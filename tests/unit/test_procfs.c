@@ -133,12 +133,14 @@ END_TEST
 
 START_TEST(openers_of_a_file)
 {
-	char path[] = "/tmp/iovd-openers.XXXXXX";
+	char path[64];
 	const char *const paths[] = {"/nowhere", path};
 	struct opener found[2];
-	int tell[2], fd = mkstemp(path);
+	int tell[2], fd;
 	pid_t child;
 
+	unit_path(path, sizeof(path), "openers");
+	fd = mkstemp(path);
 	ck_assert(openers_fdinfo_writes("pos:\t0\nflags:\t0100002\nmnt_id:\t1\n"));
 	ck_assert(openers_fdinfo_writes("flags:\t01"));
 	ck_assert(!openers_fdinfo_writes("pos:\t0\nflags:\t0100000\n"));

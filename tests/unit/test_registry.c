@@ -100,7 +100,7 @@ static void close_all(void)
 
 static void begin(void)
 {
-	strcpy(dir, "/tmp/iovd-registry-XXXXXX");
+	unit_path(dir, sizeof(dir), "registry");
 	ck_assert(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/x.db", dir);
 	open_all();

@@ -50,7 +50,8 @@ static void scene_begin(struct scene *s, const struct server_limits *limits)
 	struct err e = ERR_INIT;
 	int fd;
 
-	*s = (struct scene){.dir = "/tmp/test_server.XXXXXX"};
+	*s = (struct scene){.timer = NULL};
+	unit_path(s->dir, sizeof(s->dir), "server");
 	ck_assert_ptr_nonnull(mkdtemp(s->dir));
 	snprintf(s->path, sizeof(s->path), "%s/sock", s->dir);
 	s->daemon.loop = loop_new(&e);
@@ -325,8 +326,9 @@ END_TEST
 /* A path of 107 bytes fits into a socket's address, one of 108 does not. */
 START_TEST(socket_path_length_is_exact)
 {
-	char dir[] = "/tmp/test_server.XXXXXX", path[160];
+	char dir[64], path[160];
 
+	unit_path(dir, sizeof(dir), "server");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	for (int len = 107; len <= 108; len++) {
 		struct err e = ERR_INIT;

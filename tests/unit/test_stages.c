@@ -192,7 +192,7 @@ static void close_all(void)
 
 static void begin(void)
 {
-	strcpy(dir, "/tmp/iovd-stages-XXXXXX");
+	unit_path(dir, sizeof(dir), "stages");
 	ck_assert(mkdtemp(dir));
 	snprintf(db, sizeof(db), "%s/x.db", dir);
 	open_all();

@@ -28,7 +28,7 @@ static struct err e;
 
 static void begin(void)
 {
-	strcpy(dir, "/tmp/iovd-store-XXXXXX");
+	unit_path(dir, sizeof(dir), "store");
 	ck_assert(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/x.db", dir);
 }

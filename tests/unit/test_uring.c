@@ -25,9 +25,10 @@ static struct fixture fx;
 static void setup(void)
 {
 	int files[URING_FILES] = {-1, -1, -1, -1};
-	char path[] = "/tmp/iovd-test-uring-XXXXXX";
+	char path[64];
 	struct err e = ERR_INIT;
 
+	unit_path(path, sizeof(path), "uring");
 	fx.disk = mkstemp(path);
 	unlink(path);
 	ck_assert_int_eq(ftruncate(fx.disk, 1 << 20), 0);

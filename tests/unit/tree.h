@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Host trees for unit tests: made by tests/trees/make_tree.py, recorded by ./dev record (the
- * archives in tests/trees), or written file by file, in a temporary folder that is gone when the
- * test's process ends.
+ * archives in tests/trees), or written file by file, in a folder that goes with the program's
+ * (tests/unit/unit.h).
  */
 #pragma once
 
@@ -13,8 +13,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tests/unit/unit.h"
+
 static char tree_root[PATH_MAX];
 
+/* For tests that make many. */
 static inline void tree_remove(void)
 {
 	char command[PATH_MAX + 16];
@@ -27,11 +30,8 @@ static inline void tree_remove(void)
 /* An empty folder, as the root of a tree. */
 static inline const char *tree_new(void)
 {
-	const char *base = getenv("TMPDIR");
-
-	snprintf(tree_root, sizeof(tree_root), "%s/iovd-tree.XXXXXX", base ? base : "/tmp");
+	unit_path(tree_root, sizeof(tree_root), "tree");
 	ck_assert_ptr_nonnull(mkdtemp(tree_root));
-	atexit(tree_remove);
 	return tree_root;
 }
 
