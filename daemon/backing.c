@@ -14,6 +14,7 @@
 #include "daemon/keeper_proto.h"
 #include "lib/backends/blk_engine.h"
 #include "lib/cleanup.h"
+#include "lib/device.h"
 
 /* Where QEMU holds locks on an image that it uses. */
 #define QEMU_LOCK_FIRST 100
@@ -138,6 +139,16 @@ static int probe_locks(const char *node, int fd, struct err *e)
 	return 0;
 }
 
+/* What no table shows (a pool of ZFS, a file system of another mount namespace) still has it open. */
+static int probe_claim(const char *node, const struct backing_facts *facts, struct err *e)
+{
+	if (!facts->is_block || !device_is_claimed(node))
+		return 0;
+	err_set(e, ERR_REFUSED, "HOST-USE", "something on the host has %s for itself", node);
+	err_evidence(e, "open(%s, O_EXCL): %s", node, strerror(EBUSY));
+	return err_fix(e, "find and stop what uses it (lsblk, fuser -v %s, zpool status)", node);
+}
+
 int backing_probe(
 	const char *node, bool readonly, struct backing_facts *facts, int *out, struct err *e)
 {
@@ -146,7 +157,8 @@ int backing_probe(
 	int direct;
 
 	memset(facts, 0, sizeof(*facts));
-	if (fd < 0 || probe_facts(node, fd, facts, e) < 0 || probe_locks(node, fd, e) < 0)
+	if (fd < 0 || probe_facts(node, fd, facts, e) < 0 || probe_locks(node, fd, e) < 0 ||
+		probe_claim(node, facts, e) < 0)
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);

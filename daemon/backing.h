@@ -28,7 +28,8 @@ int backing_open(struct hands *hands, const char *node, bool readonly, backing_d
 /*
  * In the hand: the checks themselves. 0 with *fd open, or -1: not a file or block device
  * (DEV-KIND), empty (DEV-EMPTY), not writable (DEV-READONLY), a file system without locks
- * (DEV-NO-LOCKS), or another program has it locked (DEV-BUSY).
+ * (DEV-NO-LOCKS), another program has it locked (DEV-BUSY), or something on the host has a block
+ * device for itself (HOST-USE).
  */
 int backing_probe(
 	const char *node, bool readonly, struct backing_facts *facts, int *fd, struct err *e);

@@ -291,20 +291,6 @@ static int refuse_use(const struct inv_node *node, const struct host_use *use, s
 	return err_fix(e, "%s", fix);
 }
 
-/* What no table shows (a pool of ZFS, a file system of another mount namespace) still has it open.
- */
-static int refuse_if_claimed(const struct inventory *inv, const struct device *d, struct err *e)
-{
-	char path[PATH_MAX];
-
-	device_node_path(d, path, sizeof(path));
-	if (d->class != DEVICE_BLOCK || !sysroot_is_live(inv->root) || !device_is_claimed(path))
-		return 0;
-	err_set(e, ERR_REFUSED, "HOST-USE", "something on the host has %s for itself", d->id);
-	err_evidence(e, "open(%s, O_EXCL): %s", path, strerror(EBUSY));
-	return err_fix(e, "find and stop what uses it (lsblk, fuser -v %s, zpool status)", path);
-}
-
 size_t host_use_openers(const struct inventory *inv, const struct device *d, char *path,
 	size_t size, struct opener *found, size_t max)
 {
@@ -383,7 +369,5 @@ int host_use_check_own(struct inventory *inv, const struct device *d,
 			e, "/proc/self/mountinfo, /proc/swaps, /proc/net/route: not all readable");
 		return err_fix(e, "run iovd as root, with /proc mounted");
 	}
-	if (refuse_if_claimed(inv, node->dev, e) < 0)
-		return -1;
 	return refuse_if_open(inv, node->dev, e);
 }

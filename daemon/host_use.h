@@ -62,7 +62,8 @@ size_t host_use_openers(const struct inventory *inv, const struct device *d, cha
 /*
  * May the device be given away now? Looks at everything again first. 0, or -1 with ERR_REFUSED:
  * code HOST-USE (the host needs it) or DEV-TAKEN (a VM has it), with evidence and fix; or
- * ERR_NOT_FOUND if the device is gone. `d` is from inventory_resolve() or inventory_find().
+ * ERR_NOT_FOUND if the device is gone. Never waits for the device itself: whether something has a
+ * disk for itself that no table shows, only its opening tells (daemon/backing.h). `d` is from inventory_resolve() or inventory_find().
  */
 int host_use_check(struct inventory *inv, const struct device *d, struct err *e);
 

@@ -2,6 +2,8 @@
 # lab: vtd amdvi virtio smmuv3
 # timeout: 180
 """What is never given away, by whatever name; and what is only if it is said in so many words."""
+import os
+
 import inside
 from inside import Iovd, device, devices, disk, driver_of, expect, expect_equal, netdev
 from vmms import SmallVmm, attach, wait_state
@@ -35,6 +37,19 @@ def check_host(iovd):
 def check_bridge(iovd):
     for role in ("nvme", "noacs"):
         iovd.refused("HOST-USE", "attach", inside.port(role), "vm1", *ALLOW)
+
+
+def check_claimed(iovd):
+    """What no table shows, as a pool of ZFS would do it: that is seen by opening the disk."""
+    path = disk(device("nvme"))
+    claim = os.open(path, os.O_RDONLY | os.O_EXCL)
+    try:
+        for words in ((), ("--readonly",), ("--dry-run",)):
+            answer = iovd.refused("HOST-USE", "attach", path, "vm1", *words)
+            expect("O_EXCL" in answer.text, f"refused for another reason: {answer.text}")
+    finally:
+        os.close(claim)
+    iovd.ok("detach", iovd.ok("attach", path, "vm1")["attachment"]["id"])
 
 
 def check_split(iovd):
@@ -88,6 +103,7 @@ def test(scratch):
     with Iovd(scratch) as iovd:
         refused = check_host(iovd)
         check_bridge(iovd)
+        check_claimed(iovd)
         check_usage(iovd)
         check_split(iovd)
         check_no_reset(iovd)
