@@ -15,6 +15,7 @@ from lab import lab  # noqa: E402
 HOSTS = (
     "vtd", "amdvi", "virtio", "smmuv3",
     "vtd-own", "smmuv3-own", "vtd+pt", "amdvi-own", "virtio-own", "vtd+strict",
+    "vtd+systemd",
 )  # fmt: skip
 MARKS = {lab.PASSED: "ok", lab.FAILED: "FAILED", lab.SKIPPED: "skip"}
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs inside a lab host, as child of its first process: sets the host up, runs the topics, powers off.
+"""Runs inside a lab host, as child of its first process (a service, where that is systemd): sets the
+host up, runs the topics, powers off.
 
 The results folder has job.json (what to run) and takes kernel.log. What happens is told over the
 virtio port `lab`, one JSON object in a line:
@@ -8,6 +9,7 @@ virtio port `lab`, one JSON object in a line:
     {"event": "begin", "topic": T}
     {"event": "out", "topic": T, "text": LINE}           what the topic prints
     {"event": "end", "topic": T, "status": N, "seconds": S, "why": TEXT}
+    {"event": "reboot"}                                  the topic asks for it; the host goes down
     {"event": "over"}                                    all done, power goes off
 
 Every topic has a control group of its own. What is left in it at the topic's end is killed, and
@@ -37,6 +39,7 @@ MOUNTS = (
 # Drivers that a host has loaded long before iovd starts.
 DRIVERS = ("nvme", "igb")
 RB_POWER_OFF = 0x4321FEDC
+REBOOT = 75  # exit status of a topic that goes on after the next boot
 
 
 def run(*argv):
@@ -72,7 +75,8 @@ def set_up():
     """What an init would do: file systems, drivers, the network with its default route."""
     known = pathlib.Path("/proc/filesystems").read_text().split()
     for kind, path, options in MOUNTS:
-        if kind not in known:  # tracefs: the own kernel traces nothing
+        # The own kernel has no tracefs; systemd has mounted all of them.
+        if kind not in known or os.path.ismount(path):
             continue
         pathlib.Path(path).mkdir(parents=True, exist_ok=True)
         run("mount", "-t", kind, *(("-o", options) if options else ()), kind, path)
@@ -135,6 +139,7 @@ def wait(process, seconds):
 
 
 def run_topic(port, topic, job):
+    """True if it asks for a reboot."""
     port.tell("begin", topic=topic["name"])
     begin, last = time.monotonic(), [""]
     group = Group(f"topic-{topic['name']}")
@@ -158,12 +163,22 @@ def run_topic(port, topic, job):
         wait(process, 10)
         group.end()
     left = group.end() if status is not None else []
-    if left and status in (0, 77):
+    if left and status in (0, 77, REBOOT):
         status, why = 1, f"left behind: {'; '.join(left)}"
     reader.join(10)
+    if status == REBOOT:
+        return True
     why = why or (last[0] if status == 77 else f"exit status {status}" if status else "")
     port.tell("end", topic=topic["name"], status=1 if status is None else status, why=why,
               seconds=round(time.monotonic() - begin, 1))
+    return False
+
+
+def reboot(port):
+    """As an administrator does it; what runs ends first, this program too."""
+    port.tell("reboot")
+    run("systemctl", "reboot", "--no-block")
+    signal.pause()
 
 
 def main():
@@ -174,7 +189,8 @@ def main():
     set_up()
     port.tell("up", seconds=float(pathlib.Path("/proc/uptime").read_text().split()[0]))
     for topic in job["topics"]:
-        run_topic(port, topic, job)
+        if run_topic(port, topic, job):
+            reboot(port)
     with open(RESULTS / "kernel.log", "wb") as log:
         subprocess.run(["dmesg"], stdout=log, check=True)
     os.sync()

@@ -105,7 +105,8 @@ IOMMUS = {
 }
 
 # How the same machine can be booted otherwise.
-VARIANTS = {"pt": "iommu=pt", "strict": "iommu.strict=1"}
+SYSTEMD = "systemd"  # boots it, with iovd installed (booted.py)
+VARIANTS = {"pt": "iommu=pt", "strict": "iommu.strict=1", SYSTEMD: "lab.systemd"}
 
 
 class Host(typing.NamedTuple):
@@ -123,6 +124,10 @@ class Host(typing.NamedTuple):
     @property
     def platform(self):
         return PLATFORMS[self.machine.platform]
+
+    @property
+    def has_systemd(self):
+        return SYSTEMD in self.variants
 
     @property
     def append(self):

@@ -40,7 +40,8 @@ from lib.servers import program  # noqa: E402,F401
 
 IOMMU = os.environ.get("LAB_IOMMU", "none")  # vtd, amdvi, virtio, smmuv3
 KERNEL = os.environ.get("LAB_KERNEL", "none")  # debian, own
-VARIANTS = os.environ.get("LAB_VARIANTS", "").split()  # pt, strict
+VARIANTS = os.environ.get("LAB_VARIANTS", "").split()  # pt, strict, systemd
+BOOT = int(os.environ.get("LAB_BOOT", "1"))  # counts the boots of this topic's host
 BUILD = pathlib.Path(os.environ.get("IOVD_BUILD", "."))
 # The role of a group that cannot be split. Behind the bridge both devices have one requester ID:
 # VT-d and AMD-Vi make a group of them, the others refuse the second device or both.
@@ -64,6 +65,11 @@ def expect_equal(seen, wanted, what):
 def wait_for(condition, what, seconds=20):
     """Waits until condition() is true; its value. `what` says what was waited for, if it fails."""
     return until(condition, seconds, what)
+
+
+def reboot():
+    """Reboots the host (one with +systemd). The topic begins again after it, with a BOOT more."""
+    raise SystemExit(75)  # host.py
 
 
 def lab_program(name):

@@ -6,9 +6,10 @@
     lab.py HOST[,HOST...] [TOPIC...]
 
 A topic is a program tests/lab/topic_NAME.py; its head says `# lab: IOMMU...`, where it runs, and
-`# timeout: SECONDS`; one that starts guests of its own says `# needs: guest`, one with the history
-checker `# needs: history`. All topics of a host run in one boot, one after the other. What they
-print, the kernel's log and the console are kept in BUILD/lab/HOST/.
+`# timeout: SECONDS`; `# needs: WORD...` what else: `guest`, it starts guests of its own; `history`,
+the history checker; `systemd`, a host with +systemd, where no others run unless they are named. All
+topics of a host run in one boot, one after the other; one that ends with inside.reboot() runs again
+after the next boot. What they print, the kernel's log and the console are kept in BUILD/lab/HOST/.
 
 Exit status: 0 when something passed and nothing failed, 77 when nothing could run, otherwise 1.
 """
@@ -32,8 +33,12 @@ from lib.proc import Failed, Skipped, end_on_sigterm  # noqa: E402
 DEFAULT_TIMEOUT = 120
 # QEMU's TCG now and then aborts (iotlb_to_section) when devices' address spaces change under it.
 BOOTS_MOST = 6
-# What a host finds in the cache, and has no network to make.
-NEEDS = {"guest": image.qemu, "history": lambda: blkio.client("history_client")}
+# What a topic may need, and how it is made: a host has no network, and finds it in the cache.
+NEEDS = {
+    "guest": image.qemu,
+    "history": lambda: blkio.client("history_client"),
+    "systemd": lambda: None,
+}
 PASSED, FAILED, SKIPPED = "passed", "FAILED", "SKIP"
 
 
@@ -79,22 +84,29 @@ def topics():
 
 def choose(host, names):
     """The topics that are named, or all that are made for a host."""
+
+    def fits(t):
+        return host.iommu in t.iommus and host.has_systemd == ("systemd" in t.needs)
+
     known = topics()
     missing = [name for name in names if name not in known]
     if missing:
         raise Failed(f"no topic named {', '.join(missing)}; there are: {', '.join(known)}")
-    return [known[name] for name in names] or [t for t in known.values() if host.iommu in t.iommus]
+    return [known[name] for name in names] or [t for t in known.values() if fits(t)]
 
 
 def follow(lab, host, wanted, verdicts):
-    """Takes the host's events, prints them, adds a verdict per topic."""
+    """Takes the host's events, prints them, adds a verdict per topic. Whether it boots again."""
     limit = machine.deadline(machine.BOOT_SECONDS)
     limits = {t.name: t.timeout for t in wanted}
     while True:
         event = lab.event(limit)
         kind = event["event"]
         if kind == "over":
-            return
+            return False
+        if kind == "reboot":
+            lab.wait_down(machine.deadline(machine.GRACE_SECONDS))
+            return True
         if kind == "up":
             print(f"    {host.name} is up, its clock says {event['seconds']:.1f} s", flush=True)
             limit = machine.deadline(machine.GRACE_SECONDS)
@@ -119,32 +131,37 @@ def folder_of(host):
     return folder
 
 
-def boot(host, folder, wanted, verdicts):
-    """One boot of a host, with these topics to run; adds the verdicts of those that ended."""
+def boot(host, folder, wanted, verdicts, reboots=0):
+    """One boot of a host, with these topics to run; adds the verdicts of those that ended. True: the
+    first of the others asks for a reboot, and runs again after it."""
     begin = time.monotonic()
     job = {
-        "environment": machine.environment(host),
+        "environment": {**machine.environment(host), "LAB_BOOT": str(1 + reboots)},
         "topics": [{"name": t.name, "path": str(t.path), "timeout": t.timeout} for t in wanted],
     }
     for need in sorted({need for t in wanted for need in t.needs}):
         NEEDS[need]()
-    with machine.Machine(host, folder, job) as lab:
+    with machine.Machine(host, folder, job, keeps_disks=reboots > 0) as lab:
         cache.step(f"{host.name}: prepared in {time.monotonic() - begin:.1f} s")
-        follow(lab, host, wanted, verdicts)
+        return follow(lab, host, wanted, verdicts)
 
 
 def run_host(host, wanted):
     """Boots a host and runs topics in it; their verdicts."""
     verdicts = []
-    begin, folder, boots, why = time.monotonic(), folder_of(host), 0, None
+    begin, folder, boots, reboots, why = time.monotonic(), folder_of(host), 0, 0, None
     while why is None and len(verdicts) < len(wanted):
         try:
             boots += 1
-            boot(host, folder, wanted[len(verdicts):], verdicts)
+            again = boot(host, folder, wanted[len(verdicts):], verdicts, reboots)
+            reboots = reboots + 1 if again else 0
+            if again and boots == BOOTS_MOST:
+                why = "reboots without end"
         except cache.Unavailable as error:
             raise Skipped(str(error)) from error
         except machine.Dead as error:
             print(error, flush=True)
+            reboots = 0
             if error.innocent and boots < BOOTS_MOST:
                 cache.step(f"{host.name}: boots again: {str(error).splitlines()[0]}")
             else:
@@ -167,7 +184,10 @@ def build_programs():
 
 def run_or_skip(host, chosen):
     """run_host(); where that cannot be, its topics are skipped."""
-    elsewhere = [t for t in chosen if host.iommu not in t.iommus]
+    elsewhere = [
+        t for t in chosen
+        if host.iommu not in t.iommus or ("systemd" in t.needs and not host.has_systemd)
+    ]
     here = [t for t in chosen if t not in elsewhere]
     verdicts = [Verdict(host.name, t.name, SKIPPED, 0, "not made for it") for t in elsewhere]
     try:

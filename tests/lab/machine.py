@@ -12,7 +12,7 @@ import time
 from guest import cache
 from lib import guest, proc
 
-from . import devices, images
+from . import booted, devices, images
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 MEMORY_MIB = 2048
@@ -112,7 +112,7 @@ def qemu_words(host, folder):
 class Machine:
     """A running lab host; a context manager. Its end is the end of the context."""
 
-    def __init__(self, host, folder, job):
+    def __init__(self, host, folder, job, keeps_disks=False):
         self._console = folder / "console.log"
         self._log = folder / "qemu.log"
         self._events = queue.Queue()
@@ -120,8 +120,11 @@ class Machine:
         self._log.unlink(missing_ok=True)
         self._console.write_bytes(b"")
         (folder / "job.json").write_text(json.dumps(job))
-        images.disk(folder / "data.img", DATA_MIB)
-        images.disk(folder / "root.img", ROOT_MIB, filesystem=True)
+        if not keeps_disks:
+            images.disk(folder / "data.img", DATA_MIB)
+            images.disk(folder / "root.img", ROOT_MIB, filesystem=True)
+        if host.has_systemd:
+            booted.stage(host.platform.build(), folder / "stage")
         ours, theirs = socket.socketpair()
         self._lines = ours.makefile("rb")
         argv = [*qemu_words(host, folder), "-chardev", f"socket,id=lab,fd={theirs.fileno()}"]
@@ -156,6 +159,16 @@ class Machine:
             raise Dead(f"{self._cause()}\n{self.tail()}", not self._up or self._status < 0)
         self._up = True
         return event
+
+    def wait_down(self, deadline):
+        """Waits until a host that said it reboots is down."""
+        try:
+            event = self._events.get(timeout=max(0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise Dead(f"the host does not go down\n{self.tail()}", False) from None
+        if event is not None:
+            raise Dead(f"a host that goes down says {event}", False)
+        self._process.wait()
 
     def _cause(self):
         console = self._console.read_text(errors="replace").splitlines()

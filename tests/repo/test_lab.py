@@ -28,11 +28,15 @@ FAULTS = (
         "event 0x10 received:", "\t0x0000060000000010", "\t0x0000020000000000",
         "\t0x0000000043a00004", "\t0x0000000000000000")), "0000:06:00.0", 0x43a00004),
 )
+# Heads of topics: where they run, how long, what they need; None: not a head.
 HEADS = (
-    ("# lab: vtd virtio\n# timeout: 7\n", ("vtd", "virtio"), 7),
-    ("# lab: smmuv3\n", ("smmuv3",), lab.DEFAULT_TIMEOUT),
-    ("# timeout: 7\n", None, None),
-    ("# lab: vtd nonsense\n", None, None),
+    ("# lab: vtd virtio\n# timeout: 7\n", (("vtd", "virtio"), 7, ())),
+    ("# lab: smmuv3\n", (("smmuv3",), lab.DEFAULT_TIMEOUT, ())),
+    ("# lab: vtd\n# needs: systemd history\n",
+     (("vtd",), lab.DEFAULT_TIMEOUT, ("systemd", "history"))),
+    ("# timeout: 7\n", None),
+    ("# lab: vtd nonsense\n", None),
+    ("# lab: vtd\n# needs: nonsense\n", None),
 )
 NAMES = (
     ("vtd", ("vtd", "debian", ())),
@@ -40,14 +44,20 @@ NAMES = (
     ("vtd-own+pt+strict", ("vtd", "own", ("pt", "strict"))),
     ("vtx", None), ("vtd-ours", None), ("vtd+fast", None), ("", None),
 )
-# How the boots of a host end, one after the other: how many topics ended before, and the cause of
-# its death (None: it lived), and whether that was innocent. Then what the topics come to.
+# How the boots of a host end, one after the other: how many topics ended before, the cause of its
+# death (None: it lived; REBOOT: it boots again), and whether that was innocent. Then what the topics
+# come to, and how often the host was rebooted when it booted.
+REBOOT = "reboot"
 BOOTS = (
-    ([(3, None, False)], [lab.PASSED] * 3),
-    ([(0, "no boot", True), (3, None, False)], [lab.PASSED] * 3),
-    ([(1, "abort", True), (2, None, False)], [lab.PASSED] * 3),
-    ([(1, "panic", False)], [lab.PASSED, lab.FAILED, lab.FAILED]),
-    ([(0, "no boot", True)] * lab.BOOTS_MOST, [lab.FAILED] * 3),
+    ([(3, None, False)], [lab.PASSED] * 3, [0]),
+    ([(0, "no boot", True), (3, None, False)], [lab.PASSED] * 3, [0, 0]),
+    ([(1, "abort", True), (2, None, False)], [lab.PASSED] * 3, [0, 0]),
+    ([(1, "panic", False)], [lab.PASSED, lab.FAILED, lab.FAILED], [0]),
+    ([(0, "no boot", True)] * lab.BOOTS_MOST, [lab.FAILED] * 3, [0] * lab.BOOTS_MOST),
+    ([(1, REBOOT, False), (0, REBOOT, False), (2, None, False)], [lab.PASSED] * 3, [0, 1, 2]),
+    ([(1, REBOOT, False), (0, "abort", True), (2, None, False)], [lab.PASSED] * 3, [0, 1, 0]),
+    ([(1, REBOOT, False)] + [(0, REBOOT, False)] * (lab.BOOTS_MOST - 1),
+     [lab.PASSED, lab.FAILED, lab.FAILED], list(range(lab.BOOTS_MOST))),
 )
 
 
@@ -68,10 +78,10 @@ def check_faults():
 def check_heads():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "topic_x.py"
-        for head, iommus, timeout in HEADS:
+        for head, wanted in HEADS:
             path.write_text(head)
             topic = raised(lab.topic, path)
-            if (topic and (topic.iommus, topic.timeout)) != (iommus and (iommus, timeout)):
+            if (topic and (topic.iommus, topic.timeout, topic.needs)) != wanted:
                 yield f"head {head!r}: {topic}"
     lab.topics()  # and those that there are
 
@@ -101,20 +111,24 @@ def check_roles():
 
 def check_boots():
     """run_host(), with a boot that only tells how it ended."""
-    wanted = [lab.Topic(name, Path(name), ("vtd",), 1, False) for name in "abc"]
-    for ends, results in BOOTS:
-        left = list(ends)
+    wanted = [lab.Topic(name, Path(name), ("vtd",), 1, ()) for name in "abc"]
+    for ends, results, counts in BOOTS:
+        left, counted = list(ends), []
 
-        def boot(host, _folder, topics, verdicts):
+        def boot(host, _folder, topics, verdicts, reboots):
             count, cause, innocent = left.pop(0)
+            counted.append(reboots)
             verdicts += [lab.Verdict(host.name, t.name, lab.PASSED) for t in topics[:count]]
+            if cause == REBOOT:
+                return True
             if cause:
                 raise machine.Dead(cause, innocent)
+            return False
 
         lab.boot = boot
         seen = [verdict.result for verdict in lab.run_host(hosts.parse("vtd"), wanted)]
-        if seen != results or left:
-            yield f"boots {ends}: {seen}, not made: {left}"
+        if seen != results or left or counted != counts:
+            yield f"boots {ends}: {seen}, reboots {counted}, not made: {left}"
 
 
 def main():
