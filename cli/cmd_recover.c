@@ -40,7 +40,8 @@ const struct cmd cmd_recover = {
 			{"--to", "to", CMD_TEXT, "DEVICE",
 				.help = "another path to the same volume"},
 			{"--allow", "allow", CMD_TEXT, "CODE,...",
-				.help = "checks that are waived: STALE-SPARE, LATE-WRITE"},
+				.help = "checks that are waived: STALE-SPARE, LATE-WRITE, "
+					"NBD-LATE"},
 		},
 	.run = recover_run,
 };

@@ -343,7 +343,8 @@ static const struct stages_table detach_table = {
 
 static bool paravirt_fits(const struct device *device)
 {
-	return device->class == DEVICE_BLOCK || device->class == DEVICE_FILE;
+	return device->class == DEVICE_BLOCK || device->class == DEVICE_FILE ||
+	       device->class == DEVICE_NBD;
 }
 
 static int check_socket_path(struct registry *r, const struct attachment_spec *spec, struct err *e)
@@ -361,10 +362,8 @@ static int check_socket_path(struct registry *r, const struct attachment_spec *s
 
 static int paravirt_choose(const struct device *device, struct attach_wish *w, struct err *e)
 {
-	char node[SYSFS_PATH_MAX];
-
-	device_node_path(device, node, sizeof(node));
-	if (!node[0] || !str_copy(w->spec.node, sizeof(w->spec.node), node))
+	device_node_path(device, w->spec.node, sizeof(w->spec.node));
+	if (!w->spec.node[0])
 		return err_set(e, ERR_REFUSED, "PATH", "%s has no node to open", device->id);
 	str_copy(w->spec.fingerprint, sizeof(w->spec.fingerprint), device->fingerprint);
 	return check_socket_path(w->d->registry, &w->spec, e);
@@ -420,7 +419,7 @@ static void paravirt_keep_up(struct daemon *d, struct attachment *a, const struc
 
 const struct attach_path attach_paravirt = {
 	.fits = paravirt_fits,
-	.fits_what = "block devices and image files",
+	.fits_what = "block devices, image files and NBD volumes",
 	.attach = &attach_table,
 	.detach = &detach_table,
 	.choose = paravirt_choose,

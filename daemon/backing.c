@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 #include "daemon/keeper_proto.h"
+#include "daemon/nbd_volume.h"
 #include "lib/backends/blk_engine.h"
 #include "lib/cleanup.h"
 #include "lib/device.h"
+#include "lib/nbd_uri.h"
 
 /* Where QEMU holds locks on an image that it uses. */
 #define QEMU_LOCK_FIRST 100
@@ -22,7 +24,7 @@
 
 /* --- checks ----------------------------------------------------------------------------------- */
 
-static int probe_open(const char *node, bool readonly, struct err *e)
+static int probe_open_file(const char *node, bool readonly, struct err *e)
 {
 	int fd = open(node, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	int sys = errno;
@@ -38,6 +40,12 @@ static int probe_open(const char *node, bool readonly, struct err *e)
 	err_set(e, ERR_REFUSED, "DEV-READONLY", "%s cannot be written to", node);
 	err_evidence(e, "open %s: %s", node, strerror(sys));
 	return err_fix(e, "attach it with --readonly");
+}
+
+static int probe_open(const char *node, bool readonly, struct err *e)
+{
+	return nbd_uri_is(node) ? nbd_volume_open(node, readonly, e)
+				: probe_open_file(node, readonly, e);
 }
 
 uint64_t backing_size(int fd)

@@ -56,14 +56,13 @@ static int choose(struct candidate *c, struct err *e)
 	const struct device *device = inventory_resolve(c->d->inventory, c->name, e);
 	struct attachment_spec *spec = &c->wish.spec;
 	const struct host_use_own own = {.attachment = spec->id[0] ? spec->id : NULL};
-	char before[PATH_MAX], node[SYSFS_PATH_MAX];
+	char before[PATH_MAX];
 
 	if (!device)
 		return -1;
-	device_node_path(device, node, sizeof(node));
+	device_node_path(device, spec->node, sizeof(spec->node));
 	str_copy(before, sizeof(before), spec->device);
-	if (!node[0] || !str_copy(spec->node, sizeof(spec->node), node) ||
-		!str_copy(spec->device, sizeof(spec->device), device->id))
+	if (!spec->node[0] || !str_copy(spec->device, sizeof(spec->device), device->id))
 		return err_set(e, ERR_REFUSED, "PATH", "%s has no node to open", device->id);
 	str_copy(spec->fingerprint, sizeof(spec->fingerprint), device->fingerprint);
 	c->wish.class = device->class;

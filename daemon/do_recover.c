@@ -9,8 +9,10 @@
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
 #include "daemon/jobs.h"
+#include "daemon/nbd_volume.h"
 #include "daemon/recover.h"
 #include "lib/cleanup.h"
+#include "lib/nbd_uri.h"
 
 #define RECOVER_MS 120000 /* for the answer to be awaited */
 
@@ -38,6 +40,7 @@ struct recovery {
 	char id[KEEPER_ID_SIZE]; /* until the operation has it, the attachment may go away */
 	char *name;              /* of the device, as it was given */
 	unsigned int allow;      /* enum recover_allow */
+	struct nbd_end end;      /* of the volume before */
 };
 
 static void recovery_free(struct recovery *r)
@@ -116,6 +119,8 @@ static int recovery_begin(struct recovery *r, struct recover_wish *wish, struct 
 	if (!a)
 		return err_set(e, ERR_NOT_FOUND, "NO-SUCH", "%s is gone", r->id);
 	recover_look_before(a, &before);
+	wish->allow = r->allow;
+	before.end = r->end;
 	if (check_free(a, e) < 0 || recover_check(&before, wish, r->allow, e) < 0)
 		return -1;
 	return recover_start(r->d, a, wish, &caller, e);
@@ -134,6 +139,34 @@ static void recovery_found(void *arg, struct recover_wish *wish, const struct er
 		close_fd(&wish->fd);
 		recovery_fail(r, &own);
 	}
+}
+
+static void recovery_open(struct recovery *r)
+{
+	const struct attachment *a = registry_by_id(r->d->registry, r->id);
+	struct err e = ERR_INIT;
+
+	job_progress(r->job, 0, "opening the device");
+	if (!a)
+		err_set(&e, ERR_NOT_FOUND, "NO-SUCH", "%s is gone", r->id);
+	else if (candidate_begin(r->d, &a->spec, r->name, recovery_found, r, &e) == 0)
+		return;
+	recovery_fail(r, &e);
+}
+
+/*
+ * An NBD volume is ended before it is opened anew: its server may have room for one of us only.
+ */
+static void recovery_left(void *arg, const struct nbd_end *end, const struct err *e)
+{
+	struct recovery *r = arg;
+
+	if (e) {
+		recovery_fail(r, e);
+		return;
+	}
+	r->end = *end;
+	recovery_open(r);
 }
 
 static struct recovery *recovery_new(struct request *rq, const struct attachment *a,
@@ -205,8 +238,9 @@ static int recover_ask(struct request *rq, const struct recover_args *args, stru
 	r = recovery_new(rq, a, args, e);
 	if (!r)
 		return -1;
-	job_progress(r->job, 0, "opening the device");
-	if (candidate_begin(d, &a->spec, r->name, recovery_found, r, &own) < 0)
+	if (!nbd_uri_is(a->spec.node) || a->backing_fd < 0)
+		recovery_open(r);
+	else if (nbd_volume_end(d->hands, a->spec.node, a->backing_fd, recovery_left, r, &own) < 0)
 		recovery_fail(r, &own);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "daemon/group_type.h"
 #include "daemon/handover.h"
 #include "daemon/hands.h"
+#include "daemon/nbd_volume.h"
 #include "daemon/passthrough.h"
 #include "daemon/vf.h"
 
@@ -15,6 +16,7 @@ const struct hand_work hand_works[] = {
 	{"config", sizeof(struct config_batch), config_work_read},
 	{FENCE_WORK, 0, fence_work_run},
 	{"group-type", 0, group_type_work},
+	{NBD_WORK_END, sizeof(struct nbd_end), nbd_work_end},
 	{"open", sizeof(struct backing_facts), backing_work_open},
 	{FILE_LOOK_WORK, sizeof(struct inventory_look), file_look_work},
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},

@@ -8,6 +8,7 @@
 
 #include "daemon/inventory_model.h"
 #include "lib/log.h"
+#include "lib/nbd_uri.h"
 #include "lib/procfs.h"
 
 #define TABLE_MAX_BYTES ((size_t)16 << 20) /* of a table in /proc */
@@ -132,7 +133,7 @@ static bool collect_mounts(struct inventory *inv, const char *table)
 /* The node of the file that a path leads to, if somebody named that file (by whatever path). */
 static struct inv_node *find_file(struct inventory *inv, const char *path)
 {
-	for (size_t i = inv->node_count; i-- > 0 && inv->nodes[i]->dev->class == DEVICE_FILE;)
+	for (size_t i = inv->node_count; i-- > 0 && inv->nodes[i]->dev->class >= DEVICE_FILE;)
 		if (device_is_file(inv->nodes[i]->dev, path))
 			return inv->nodes[i];
 	return NULL;
@@ -289,12 +290,23 @@ static struct inv_node *attached_file(struct inventory *inv, const struct invent
 	return inv_add_file(inv, a->device, &facts, NULL);
 }
 
+static struct inv_node *attached_nbd(struct inventory *inv, const struct inventory_attachment *a)
+{
+	struct inv_node *node = inv_find(inv, DEVICE_NBD, a->device);
+
+	if (node && node->dev->nbd.size_bytes == a->size_bytes)
+		return node;
+	return inv_add_nbd(inv, a->device, a->size_bytes, NULL);
+}
+
 static struct inv_node *attached_node(struct inventory *inv, const struct inventory_attachment *a)
 {
 	const char *device = a->device;
 
 	if (device[0] == '/')
 		return attached_file(inv, a);
+	if (nbd_uri_is(device))
+		return attached_nbd(inv, a);
 	for (unsigned int class = 0; class < DEVICE_CLASS_COUNT; class ++) {
 		struct inv_node *node = inv_find(inv, (enum device_class) class, device);
 

@@ -214,15 +214,11 @@ void inv_refresh_file(struct inventory *inv, struct inv_node *node)
 		inv_add_file(inv, node->dev->id, &facts, NULL);
 }
 
-struct inv_node *inv_add_file(
-	struct inventory *inv, const char *path, const struct file_facts *facts, struct err *e)
+/* `dev` becomes the node's of this id, or that of a new one; NULL with e set. */
+static struct inv_node *inv_put(struct inventory *inv, struct device *dev, struct err *e)
 {
-	struct device *dev = device_of_file(path, facts, e);
-	struct inv_node *node;
+	struct inv_node *node = inv_find(inv, dev->class, dev->id);
 
-	if (!dev)
-		return NULL;
-	node = inv_find(inv, DEVICE_FILE, path);
 	if (node) {
 		device_free(node->dev);
 		node->dev = dev;
@@ -232,10 +228,26 @@ struct inv_node *inv_add_file(
 	}
 	node = node_insert(inv, dev);
 	if (!node) {
+		err_sys(e, ENOMEM, "keep the facts of %.200s", dev->id);
 		device_free(dev);
-		err_sys(e, ENOMEM, "keep the facts of %s", path);
 	}
 	return node;
+}
+
+struct inv_node *inv_add_file(
+	struct inventory *inv, const char *path, const struct file_facts *facts, struct err *e)
+{
+	struct device *dev = device_of_file(path, facts, e);
+
+	return dev ? inv_put(inv, dev, e) : NULL;
+}
+
+struct inv_node *inv_add_nbd(
+	struct inventory *inv, const char *name, uint64_t size_bytes, struct err *e)
+{
+	struct device *dev = device_of_nbd(name, size_bytes, e);
+
+	return dev ? inv_put(inv, dev, e) : NULL;
 }
 
 /* Reads all of a class; what is in the model and not in the list is dropped. */
@@ -549,7 +561,7 @@ bool inventory_refresh(struct inventory *inv, const struct device **d)
 	node = id ? inv_find(inv, class, id) : NULL;
 	if (node && class == DEVICE_FILE) {
 		inv_refresh_file(inv, node);
-	} else if (node) {
+	} else if (node && class != DEVICE_NBD) {
 		for (size_t i = 0; i < inv->node_count; i++)
 			if (inv_stands_on(inv, inv->nodes[i], node))
 				inv->nodes[i]->stale = true;

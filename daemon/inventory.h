@@ -92,8 +92,8 @@ const struct device *inventory_find(struct inventory *inv, enum device_class cla
 
 /*
  * By any name that people paste: an id, 41:00.0, pci_0000_41_00_0, /dev/sdb, /dev/disk/by-id/...,
- * nvme0 (a controller: its PCI function), /sys/class/net/eth1, or the absolute path of an image file that a hand looked at (that device is
- * forgotten with the next call). NULL with e set: ERR_NOT_FOUND, or ERR_USAGE when several fit, listing them.
+ * nvme0 (a controller: its PCI function), /sys/class/net/eth1, an NBD URI, or the absolute path of an image file that a hand looked at (these two
+ * are forgotten with the next call). NULL with e set: ERR_NOT_FOUND, or ERR_USAGE when several fit, listing them.
  */
 const struct device *inventory_resolve(struct inventory *inv, const char *name, struct err *e);
 

@@ -76,11 +76,18 @@ static void put_uses(struct json_out *o, const struct inv_node *node)
 static void put_paths(struct json_out *o, const struct device *d)
 {
 	json_out_array(o, "paths");
-	if ((d->class == DEVICE_BLOCK && d->block.size_bytes) || d->class == DEVICE_FILE)
+	if ((d->class == DEVICE_BLOCK && d->block.size_bytes) || d->class == DEVICE_FILE ||
+		d->class == DEVICE_NBD)
 		json_out_str(o, NULL, "paravirt");
 	if (d->class == DEVICE_PCI && !d->pci.is_bridge && d->iommu_group >= 0)
 		json_out_str(o, NULL, "passthrough");
 	json_out_end(o);
+}
+
+static void put_known_size(struct json_out *o, uint64_t bytes)
+{
+	if (bytes)
+		json_out_u64(o, "size_bytes", bytes);
 }
 
 static void put_short_facts(struct json_out *o, const struct device *d)
@@ -93,6 +100,8 @@ static void put_short_facts(struct json_out *o, const struct device *d)
 		json_out_u64(o, "size_bytes", d->block.size_bytes);
 	else if (d->class == DEVICE_FILE)
 		json_out_u64(o, "size_bytes", d->file.size_bytes);
+	else if (d->class == DEVICE_NBD)
+		put_known_size(o, d->nbd.size_bytes);
 	else if (d->class == DEVICE_NET)
 		put_str_or_null(o, "mac", d->net.mac);
 	else if (d->pci.physfn[0])
@@ -202,6 +211,7 @@ static void put_facts(struct json_out *o, const struct inventory *inv, const str
 		put_block_facts(o, &d->block);
 		break;
 	case DEVICE_FILE:
+	case DEVICE_NBD:
 	case DEVICE_CLASS_COUNT:
 		break;
 	}
@@ -294,7 +304,7 @@ int inventory_put_devices(struct inventory *inv, const struct inventory_filter *
 	if (filter->class && !device_class_by_name(filter->class, &class)) {
 		err_set(e, ERR_USAGE, "NO-SUCH-CLASS", "there is no class %s of devices",
 			filter->class);
-		return err_fix(e, "one of block, net, pci, file");
+		return err_fix(e, "one of block, net, pci, file, nbd");
 	}
 	host_use_update(inv);
 	json_out_array(o, key);
@@ -307,7 +317,7 @@ int inventory_put_devices(struct inventory *inv, const struct inventory_filter *
 			continue;
 		if (filter->free_only && strcmp(state_name(inv, node), "free") != 0)
 			continue;
-		if (node->dev->class == DEVICE_FILE && !node->attachment)
+		if (node->dev->class >= DEVICE_FILE && !node->attachment)
 			continue; /* named once, that is all */
 		put_cached(inv, node, o);
 	}

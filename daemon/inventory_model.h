@@ -103,6 +103,10 @@ void inv_remove(struct inventory *inv, struct inv_node *node);
 struct inv_node *inv_add_file(
 	struct inventory *inv, const char *path, const struct file_facts *facts, struct err *e);
 
+/* A node for an NBD volume (device_of_nbd()); NULL with e set. */
+struct inv_node *inv_add_nbd(
+	struct inventory *inv, const char *name, uint64_t size_bytes, struct err *e);
+
 /* The facts of a file's node as they are by now, if they can be had without waiting. */
 void inv_refresh_file(struct inventory *inv, struct inv_node *node);
 

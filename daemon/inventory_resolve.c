@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "daemon/inventory_model.h"
+#include "lib/nbd_uri.h"
 
 #define MATCHES_MAX 8 /* candidates that are listed */
 
@@ -202,19 +203,34 @@ void inventory_set_look(struct inventory *inv, const char *name, const struct in
 	inv->look = look;
 }
 
-static void drop_unattached_files(struct inventory *inv)
+/* They lie last. */
+static void drop_unattached(struct inventory *inv)
 {
-	for (size_t i = inv->node_count; i-- > 0 && inv->nodes[i]->dev->class == DEVICE_FILE;)
+	for (size_t i = inv->node_count; i-- > 0 && inv->nodes[i]->dev->class >= DEVICE_FILE;)
 		if (!inv->nodes[i]->attachment)
 			inv_remove(inv, inv->nodes[i]);
+}
+
+/* A volume is whatever is called so: there is nobody to be asked. */
+static const struct device *resolve_nbd(struct inventory *inv, const char *name, struct err *e)
+{
+	struct device *wanted = device_of_nbd(name, 0, e);
+	struct inv_node *node = wanted ? inv_find(inv, DEVICE_NBD, wanted->id) : NULL;
+
+	if (wanted && !node)
+		node = inv_add_nbd(inv, wanted->id, 0, e);
+	device_free(wanted);
+	return node ? node->dev : NULL;
 }
 
 const struct device *inventory_resolve(struct inventory *inv, const char *name, struct err *e)
 {
 	struct matches m = {.count = 0};
 
-	drop_unattached_files(inv);
+	drop_unattached(inv);
 	inv_settle(inv);
+	if (nbd_uri_is(name))
+		return resolve_nbd(inv, name, e);
 	match_ids(inv, name, &m);
 	if (m.count == 0)
 		match_pci(inv, name, &m);

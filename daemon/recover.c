@@ -2,7 +2,8 @@
 /*
  * Theory of operation
  *
- *	end the path before	  by the command that was given for it (--fence), if there is one
+ *	end the path before	  by the command that was given for it (--fence), if there is one; an NBD
+ *				  volume also by VOLUME_END (lib/backends/volume.h)
  *	keep the device		  commits: the attachment's device is this one from now on
  *	open the device		  (is open already, but after a crash)
  *	put it in place		  end the worker; the device into the vault; the next worker
@@ -18,7 +19,9 @@
  *
  * A device that is somewhere else may do later what it was told, though the kernel has long given it
  * up here. That only a command can rule out (daemon/fence.h); its end is before the commit, so that
- * without its proof nothing is done. The path stays as it is when the device is the same one.
+ * without its proof nothing is done. The path stays as it is when the device is the same one; but the
+ * connection to an NBD volume is never gone on with, and says at its end whether anything of it may be
+ * done later: then it is for the command, or for a person, to rule that out (NBD-LATE).
  *
  * A crash of the daemon
  *
@@ -41,10 +44,12 @@
 
 #include "daemon/daemon.h"
 #include "daemon/fence.h"
+#include "daemon/nbd_volume.h"
 #include "daemon/supervisor.h"
 #include "lib/backends/session_facts.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
+#include "lib/nbd_uri.h"
 
 #define END_MS    10000 /* for a killed worker to be dead */
 #define READY_MS  60000 /* for its successor to serve: it waits for the old ring */
@@ -66,6 +71,7 @@ struct recover {
 	void (*news)(struct recover *r); /* of the stage that waits */
 	uint64_t deadline_ms;
 	uint32_t hold;
+	bool is_fenced; /* by the command */
 };
 
 /* --- whether it is due ------------------------------------------------------------------------ */
@@ -134,9 +140,55 @@ static void fail(struct recover *r, const char *code, const char *what)
 
 /* --- the path before -------------------------------------------------------------------------- */
 
-static void path_ended(void *arg, const struct err *e)
+/* The command's proof counts for all that was on its way. */
+static int judge_end(const struct recover *r, const struct nbd_end *end, struct err *e)
 {
-	wake(arg, e);
+	if (r->is_fenced)
+		return STAGE_DONE;
+	return recover_check_end(&r->a->spec, end, r->wish.allow, e);
+}
+
+static void volume_ended(void *arg, const struct nbd_end *end, const struct err *e)
+{
+	struct recover *r = arg;
+	struct err own = ERR_INIT;
+
+	if (!e && judge_end(r, end, &own) < 0)
+		e = &own;
+	wake(r, e);
+}
+
+/* The stage waits, or is done with it. */
+static int end_volume(struct recover *r, struct stages *x, struct err *e)
+{
+	static const struct nbd_end unknown = {.is_late = true, .evidence = "it is not open here"};
+	const struct attachment *a = r->a;
+
+	if (!nbd_uri_is(a->spec.node))
+		return STAGE_DONE;
+	if (a->backing_fd < 0)
+		return judge_end(r, &unknown, e);
+	r->waits = x;
+	if (nbd_volume_end(r->d->hands, a->spec.node, a->backing_fd, volume_ended, r, e) == 0)
+		return STAGE_WAITS;
+	r->waits = NULL;
+	return -1;
+}
+
+static void path_fenced(void *arg, const struct err *e)
+{
+	struct recover *r = arg;
+	struct err own = ERR_INIT;
+	int rc;
+
+	if (e) {
+		wake(r, e);
+		return;
+	}
+	r->is_fenced = true;
+	rc = end_volume(r, r->waits, &own);
+	if (rc != STAGE_WAITS)
+		wake(r, rc < 0 ? &own : NULL);
 }
 
 static int recover_end_path(struct stages *x, void *arg, struct err *e)
@@ -145,9 +197,9 @@ static int recover_end_path(struct stages *x, void *arg, struct err *e)
 	const struct attachment_spec *spec = &r->a->spec;
 
 	if (!spec->rescue.fence[0] || strcmp(spec->device, r->wish.spec.device) == 0)
-		return STAGE_DONE;
+		return end_volume(r, x, e);
 	r->waits = x;
-	if (fence_begin(r->d, spec, path_ended, r, e) == 0)
+	if (fence_begin(r->d, spec, path_fenced, r, e) == 0)
 		return STAGE_WAITS;
 	r->waits = NULL;
 	return -1;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "daemon/backing.h"
+#include "daemon/nbd_volume.h"
 #include "daemon/registry.h"
 #include "lib/device.h"
 #include "lib/migrate/stages.h"
@@ -24,6 +25,7 @@ struct recover_wish {
 	struct attachment_spec spec;
 	enum device_class class;
 	bool is_identified; /* it says itself which volume it is */
+	unsigned int allow; /* enum recover_allow: RECOVER_ALLOW_NBD_LATE counts, when it starts */
 	struct backing_facts facts;
 	int fd; /* open; -1: to be opened */
 };
@@ -46,6 +48,7 @@ int recover_go_on(struct daemon *d, struct attachment *a, const struct journal_o
 enum recover_allow {
 	RECOVER_ALLOW_STALE = 1, /* STALE-SPARE */
 	RECOVER_ALLOW_LATE = 2,  /* LATE-WRITE */
+	RECOVER_ALLOW_NBD_LATE = 4,
 };
 
 /* The one of this code (len bytes), or 0. */
@@ -60,6 +63,7 @@ struct recover_before {
 	struct attachment_disk disk;
 	uint64_t sectors;    /* as the guest knows it; 0: it was told nothing */
 	uint32_t block_size; /* the same */
+	struct nbd_end end;  /* of a volume that was ended already */
 };
 
 /* Of an attachment, as it is now. */
@@ -68,9 +72,13 @@ void recover_look_before(const struct attachment *a, struct recover_before *befo
 /*
  * May the disk that was opened take over? It must have the sizes that the guest knows (DEV-SIZE), be
  * another path to the same volume (STALE-SPARE), and nothing of the old path may be written late
- * (LATE-WRITE). `allow`: enum recover_allow. 0 or -1.
+ * (LATE-WRITE, NBD-LATE). `allow`: enum recover_allow. 0 or -1.
  */
 int recover_check(const struct recover_before *before, const struct recover_wish *wish,
+	unsigned int allow, struct err *e);
+
+/* How the volume before ended: -1 if something may be done later (NBD-LATE), and that is not waived. */
+int recover_check_end(const struct attachment_spec *before, const struct nbd_end *end,
 	unsigned int allow, struct err *e);
 
 /* It is the very disk that the attachment has open. */

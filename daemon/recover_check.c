@@ -6,6 +6,7 @@
 #include "daemon/recover.h"
 #include "lib/backends/blk_geometry.h"
 #include "lib/backends/session_facts.h"
+#include "lib/nbd_uri.h"
 
 /* --- what may be waived ----------------------------------------------------------------------- */
 
@@ -15,6 +16,7 @@ static const struct {
 } allows[] = {
 	{"STALE-SPARE", RECOVER_ALLOW_STALE},
 	{"LATE-WRITE", RECOVER_ALLOW_LATE},
+	{"NBD-LATE", RECOVER_ALLOW_NBD_LATE},
 };
 
 unsigned int recover_find_allow(const char *code, size_t len)
@@ -34,7 +36,8 @@ int recover_read_allow(const char *codes, unsigned int *allow, struct err *e)
 		if (!what) {
 			err_set(e, ERR_USAGE, "ALLOW", "%.*s is nothing that can be allowed",
 				(int)MIN(len, 32), codes);
-			return err_fix(e, "STALE-SPARE or LATE-WRITE; every other refusal stays");
+			return err_fix(e,
+				"STALE-SPARE, LATE-WRITE or NBD-LATE; every other refusal stays");
 		}
 		*allow |= what;
 		codes += len + (codes[len] == ',');
@@ -116,6 +119,8 @@ static bool is_same_volume(const struct recover_before *before, const struct rec
 	case DEVICE_BLOCK: /* two that name nothing would be as equal as two of one volume */
 		return was->fingerprint[0] && strcmp(is->fingerprint, was->fingerprint) == 0 &&
 		       (same_name || wish->is_identified);
+	case DEVICE_NBD:
+		return was->fingerprint[0] && strcmp(is->fingerprint, was->fingerprint) == 0;
 	case DEVICE_PCI:
 	case DEVICE_NET:
 	case DEVICE_CLASS_COUNT:
@@ -141,13 +146,15 @@ static int check_volume(const struct recover_before *before, const struct recove
 
 /*
  * Past the page cache nothing is left behind on the old path that the kernel could write later; and
- * by a path that a command ends, nothing can.
+ * by a path that a command ends, nothing can. A volume of the network is never in the page cache; what
+ * its server may do later is looked at when the path is ended (recover.c).
  */
 static int check_late_writes(const struct recover_before *before, const struct recover_wish *wish,
 	unsigned int allow, struct err *e)
 {
 	const struct attachment_spec *was = before->spec;
-	bool direct = was->cache == ATTACHMENT_CACHE_NONE && before->disk.is_direct;
+	bool direct = nbd_uri_is(was->node) ||
+		      (was->cache == ATTACHMENT_CACHE_NONE && before->disk.is_direct);
 
 	if (direct || was->rescue.fence[0] || is_same_disk(before, &wish->facts))
 		return 0;
@@ -158,10 +165,34 @@ static int check_late_writes(const struct recover_before *before, const struct r
 	return refuse(allow, RECOVER_ALLOW_LATE, "LATE-WRITE", e);
 }
 
+int recover_check_end(const struct attachment_spec *before, const struct nbd_end *end,
+	unsigned int allow, struct err *e)
+{
+	if (!end->is_late)
+		return 0;
+	err_set(e, ERR_REFUSED, "NBD-LATE",
+		"the server of %.200s may do later what it did not answer", before->device);
+	err_evidence(e, "%s", end->evidence);
+	return refuse(allow, RECOVER_ALLOW_NBD_LATE, "NBD-LATE", e);
+}
+
+/* A command is run if it is another device: then its proof is awaited. */
+static int check_end(const struct recover_before *before, const struct recover_wish *wish,
+	unsigned int allow, struct err *e)
+{
+	const struct attachment_spec *was = before->spec;
+
+	if (was->rescue.fence[0] && strcmp(was->device, wish->spec.device) != 0)
+		return 0;
+	return recover_check_end(was, &before->end, allow, e);
+}
+
 int recover_check(const struct recover_before *before, const struct recover_wish *wish,
 	unsigned int allow, struct err *e)
 {
 	if (check_size(before, &wish->facts, e) < 0 || check_volume(before, wish, allow, e) < 0)
 		return -1;
-	return check_late_writes(before, wish, allow, e);
+	if (check_late_writes(before, wish, allow, e) < 0)
+		return -1;
+	return check_end(before, wish, allow, e);
 }

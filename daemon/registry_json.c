@@ -11,6 +11,7 @@
 #include "daemon/words.h"
 #include "lib/cleanup.h"
 #include "lib/fdio.h"
+#include "lib/nbd_uri.h"
 
 /* --- sockets ---------------------------------------------------------------------------------- */
 
@@ -336,7 +337,7 @@ static int description_take_spec(const struct description *d, struct attachment_
 			       name_is_valid(spec->name) &&
 			       str_copy(spec->device, sizeof(spec->device), d->device) &&
 			       str_copy(spec->node, sizeof(spec->node), d->node) &&
-			       spec->node[0] == '/' &&
+			       (spec->node[0] == '/' || nbd_uri_is(spec->node)) &&
 			       str_copy(spec->owner, sizeof(spec->owner), d->owner)
 		       ? 0
 		       : -1;

@@ -130,6 +130,7 @@ static int use_start(
 	struct recover_before before;
 
 	recover_look_before(a, &before);
+	wish->allow = a->spec.rescue.allow;
 	if (recover_check(&before, wish, a->spec.rescue.allow, e) < 0)
 		return -1;
 	return recover_start(u->d, a, wish, &caller, e);

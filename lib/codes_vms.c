@@ -6,7 +6,7 @@ static const struct code_page pages[] = {
 	{"PATH", "the device cannot be given by that path",
 		.cause = "Each path is for certain devices: passthrough for PCI functions, "
 			 "paravirt for "
-			 "block devices and image files.",
+			 "block devices, image files and NBD volumes.",
 		.seen = "The device's class, and its node in /dev.",
 		.fix = "iovctl explain DEVICE shows all paths, and which one auto takes."},
 	{"PATH-OPTION", "the option means nothing on that path",

@@ -14,6 +14,7 @@ const char *const device_class_names[DEVICE_CLASS_COUNT] = {
 	[DEVICE_NET] = "net",
 	[DEVICE_BLOCK] = "block",
 	[DEVICE_FILE] = "file",
+	[DEVICE_NBD] = "nbd",
 };
 
 static const char *const class_dirs[DEVICE_CLASS_COUNT] = {
@@ -211,6 +212,7 @@ static int read_by_class(
 	case DEVICE_BLOCK:
 		return device_read_block(d, dir, e);
 	case DEVICE_FILE:
+	case DEVICE_NBD:
 	case DEVICE_CLASS_COUNT:
 		break;
 	}
@@ -256,7 +258,7 @@ struct device *device_read(const struct sysroot *root, enum device_class class, 
 void device_node_path(const struct device *d, char *path, size_t size)
 {
 	path[0] = '\0';
-	if (d->class == DEVICE_FILE) {
+	if (d->class == DEVICE_FILE || d->class == DEVICE_NBD) {
 		str_copy(path, size, d->id);
 	} else if (d->class == DEVICE_BLOCK) {
 		snprintf(path, size, "/dev/%s", d->id);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The facts about one device, as /sys has them: a PCI function, a network interface, a block
- * device or partition, or an image file. Facts only: who uses a device and what iovd may do with
+ * device or partition; or an image file, or an NBD volume. Facts only: who uses a device and what iovd may do with
  * it is decided above (daemon/inventory, daemon/host_use). Reading one device takes tens of small
  * reads and never opens the device itself.
  *
@@ -21,9 +21,16 @@
 #define DEVICE_DRIVER_MAX 32
 #define DEVICE_MAX_LOWER  4096
 
-enum device_class { DEVICE_PCI, DEVICE_NET, DEVICE_BLOCK, DEVICE_FILE, DEVICE_CLASS_COUNT };
+enum device_class {
+	DEVICE_PCI,
+	DEVICE_NET,
+	DEVICE_BLOCK,
+	DEVICE_FILE,
+	DEVICE_NBD,
+	DEVICE_CLASS_COUNT
+};
 
-/* "pci", "net", "block", "file". */
+/* "pci", "net", "block", "file", "nbd". */
 extern const char *const device_class_names[DEVICE_CLASS_COUNT];
 
 /* False if there is no such class. */
@@ -74,11 +81,16 @@ struct device_file {
 	uint64_t size_bytes;
 };
 
+/* Its size is the server's to say, to whoever opens it. */
+struct device_nbd {
+	uint64_t size_bytes; /* as it was when it was attached; 0: not known */
+};
+
 struct device {
 	enum device_class class;
-	char *id;      /* 0000:41:00.0, eth1, nvme0n1, or the absolute path of a file */
+	char *id;      /* 0000:41:00.0, eth1, nvme0n1, the absolute path of a file, nbd://... */
 	char *name;    /* for people; NULL if nobody knows one */
-	char *syspath; /* "sys/devices/..."; NULL for a file */
+	char *syspath; /* "sys/devices/..."; NULL for files and NBD volumes */
 	char driver[DEVICE_DRIVER_MAX];
 	char fingerprint[33];           /* the same as long as it is the same device */
 	char parent[DEVICE_NAME_MAX];   /* a partition's disk, else the PCI function above; or "" */
@@ -97,10 +109,11 @@ struct device {
 		struct device_net net;
 		struct device_block block;
 		struct device_file file;
+		struct device_nbd nbd;
 	};
 };
 
-/* Where devices of a class are listed: "sys/bus/pci/devices"; NULL for files. */
+/* Where devices of a class are listed: "sys/bus/pci/devices"; NULL for files and NBD volumes. */
 const char *device_class_dir(enum device_class class);
 
 /*
@@ -125,6 +138,12 @@ int file_look(const char *path, char real[static PATH_MAX], struct file_facts *f
 /* What the kernel knows without asking anybody; -EAGAIN where it would have to. Never waits. */
 int file_look_now(const char *path, struct file_facts *facts);
 
+/*
+ * The volume that an NBD URI names, in the one way to write it: nobody is asked. `size_bytes` is what
+ * is known of it, or 0. NULL with e set.
+ */
+struct device *device_of_nbd(const char *name, uint64_t size_bytes, struct err *e);
+
 /* `path` is absolute. NULL with e set. */
 struct device *device_of_file(const char *path, const struct file_facts *facts, struct err *e);
 
@@ -136,7 +155,7 @@ static inline void device_free_p(struct device **d)
 }
 #define auto_device __attribute__((cleanup(device_free_p)))
 
-/* What is given to a VM's worker to open: "/dev/sda", "/srv/disk.img"; "" if there is no such. */
+/* What is given to a VM's worker to open: "/dev/sda", "/srv/disk.img", "nbd://..."; "" if there is no such. */
 void device_node_path(const struct device *d, char *path, size_t size);
 
 /* d is an image file, and `path` leads to the same file, as far as can be seen without waiting. */

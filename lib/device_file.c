@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
+ * What the kernel does not list: image files, and NBD volumes.
+ *
  * Image files. A path may lead through a file system whose server is gone, and then whoever looks
  * there waits for ever. So looking is for hands; in between, the kernel is asked for what it has in
  * its caches only: the path by RESOLVE_CACHED, the attributes by AT_STATX_DONT_SYNC. A file that
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #include "lib/device_read.h"
+#include "lib/nbd_uri.h"
 
 int file_look(const char *path, char real[static PATH_MAX], struct file_facts *facts)
 {
@@ -71,6 +74,32 @@ struct device *device_of_file(const char *path, const struct file_facts *facts, 
 	snprintf(text, sizeof(text), "%llx:%llx", (unsigned long long)facts->fs,
 		(unsigned long long)facts->inode);
 	fingerprint_init(&f, "file");
+	fingerprint_add(&f, text);
+	fingerprint_text(&f, d->fingerprint);
+	return d;
+}
+
+/*
+ * Who it is: server and export. Nothing that a server says of itself tells one volume from another, and
+ * the size alone would make strangers of the same size equal.
+ */
+struct device *device_of_nbd(const char *name, uint64_t size_bytes, struct err *e)
+{
+	char text[NBD_URI_MAX];
+	struct nbd_uri uri;
+	struct fingerprint f;
+	struct device *d;
+
+	if (nbd_uri_parse(name, &uri, e) < 0)
+		return NULL;
+	nbd_uri_format(&uri, text);
+	d = device_new(DEVICE_NBD, text, NULL);
+	if (!d) {
+		err_sys(e, ENOMEM, "read the facts of %.200s", text);
+		return NULL;
+	}
+	d->nbd.size_bytes = size_bytes;
+	fingerprint_init(&f, "nbd");
 	fingerprint_add(&f, text);
 	fingerprint_text(&f, d->fingerprint);
 	return d;

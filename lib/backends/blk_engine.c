@@ -8,7 +8,10 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+#include "lib/backends/volume.h"
 
 #define SECTOR     512u
 #define MAX_ALIGN  4096u
@@ -45,6 +48,20 @@ static int probe_block_device(struct blk_disk *disk, struct err *e)
 	return 0;
 }
 
+/* Only root sees the attribute: a disk is looked at before the sandbox is entered. */
+static void probe_volume(struct blk_disk *disk)
+{
+	struct volume_facts facts;
+
+	if (fgetxattr(disk->fd, VOLUME_FACTS, &facts, sizeof(facts)) != sizeof(facts) ||
+		facts.version != VOLUME_VERSION)
+		return;
+	disk->is_volume = true;
+	disk->mem_align = disk->offset_align = 1; /* nothing of it is mapped or cached */
+	disk->block_size = facts.block_size;
+	disk->physical_block_size = facts.physical_block_size;
+}
+
 int blk_disk_probe(struct blk_disk *disk, int fd, struct err *e)
 {
 	struct statfs fs;
@@ -66,6 +83,8 @@ int blk_disk_probe(struct blk_disk *disk, int fd, struct err *e)
 	disk->in_memory =
 		S_ISREG(st.st_mode) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 	probe_alignment(disk);
+	if (fs.f_type == FUSE_SUPER_MAGIC)
+		probe_volume(disk);
 	return S_ISBLK(st.st_mode) ? probe_block_device(disk, e) : 0;
 }
 

@@ -78,6 +78,7 @@ struct blk_disk {
 	bool read_only;
 	bool in_memory;        /* tmpfs, ramfs: a system call does not wait */
 	bool direct;           /* URING_FILE_DIRECT bypasses the page cache */
+	bool is_volume;        /* of a network (volume.h) */
 	uint32_t mem_align;    /* of buffers for direct I/O; a power of two; 0: not known */
 	uint32_t offset_align; /* of offsets and lengths for it; 0: not known */
 	uint32_t block_size;   /* logical: the unit the guest is told */

@@ -175,12 +175,19 @@ static void submit_fallocate(struct blk_uring *g, struct blk_io *io, int mode)
 {
 	struct io_uring_sqe *sqe = take_sqe(g);
 
-	io_uring_prep_fallocate(sqe, URING_FILE_BUFFERED, mode | FALLOC_FL_KEEP_SIZE,
-		(off_t)io->offset, (off_t)io->len);
+	io_uring_prep_fallocate(sqe, URING_FILE_BUFFERED, mode, (off_t)io->offset, (off_t)io->len);
 	put_sqe(g, sqe, io);
 }
 
 enum zero_step { ZERO_BY_FS, ZERO_BY_WRITES, ZERO_SYNC };
+
+/* A hole in a volume is a discard, which need not read as zeroes (volume.h). */
+static int zero_mode(const struct blk_uring *g, const struct blk_io *io)
+{
+	if (g->disk.is_volume && io->may_unmap)
+		return FALLOC_FL_ZERO_RANGE;
+	return FALLOC_FL_KEEP_SIZE | (io->may_unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+}
 
 static void submit_zero(struct blk_uring *g, struct blk_io *io)
 {
@@ -188,8 +195,7 @@ static void submit_zero(struct blk_uring *g, struct blk_io *io)
 
 	switch ((enum zero_step)io->step) {
 	case ZERO_BY_FS:
-		submit_fallocate(
-			g, io, io->may_unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+		submit_fallocate(g, io, zero_mode(g, io));
 		return;
 	case ZERO_BY_WRITES:
 		sqe = take_sqe(g);
@@ -215,7 +221,7 @@ static int submit_next(struct blk_uring *g, struct blk_io *io)
 		submit_sync(g, io);
 		return 0;
 	case BLK_OP_DISCARD:
-		submit_fallocate(g, io, FALLOC_FL_PUNCH_HOLE);
+		submit_fallocate(g, io, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
 		return 0;
 	case BLK_OP_ZERO:
 		submit_zero(g, io);

@@ -5,8 +5,8 @@ import re
 import tree
 
 BASE = (
-    "err", "log", "cleanup", "buf", r"codes\w*", "crc32c", "fault", "fdio", "list", "util", "watch",
-    "xml",
+    "err", "log", "cleanup", "buf", r"codes\w*", "crc32c", "fault", "fdio", "list", "nbd_uri", "util",
+    "watch", "xml",
 )
 
 # The rooms, most special first; a file belongs to the first that matches its name.
