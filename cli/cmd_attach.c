@@ -30,6 +30,10 @@ static void attach_print(const struct json *a, bool already)
 	}
 	if (has_socket || json_count(devices) > 1)
 		putchar('\n');
+	if (json_member_str(a, "domain")) {
+		puts("\nIt is in the domain's definition, and in the domain if it runs.");
+		return;
+	}
 	puts("\nAdd to the command line of the VMM:");
 	fputs("  ", stdout);
 	out_words(json_member(a, "vmm_args"), " \\\n  ");
@@ -109,6 +113,8 @@ const struct cmd cmd_attach = {
 				.help = "a request that takes longer has failed (30000 with hold; "
 					"0: "
 					"none)"},
+			{"--fix", "fix", CMD_FLAG,
+				.help = "let a domain that is shut off share its memory"},
 			{"--dry-run", "dry_run", CMD_FLAG,
 				.help = "say what would be done, and change nothing"},
 		},

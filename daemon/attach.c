@@ -152,7 +152,7 @@ static void op_done(void *arg, const struct err *e)
 		return;
 	}
 	op_free(op);
-	if (last.verb == ATTACH_ATTACH && !e && !last.undone)
+	if ((last.verb == ATTACH_ATTACH || last.verb == ATTACH_ATTACH_DOMAIN) && !e && !last.undone)
 		op_begin_attached(&last);
 	gone = op_is_gone(&last, e);
 	if (!gone)
@@ -207,6 +207,8 @@ static const struct stages_table *op_table(const struct attachment *a, enum atta
 		[ATTACH_ATTACH] = path->attach,
 		[ATTACH_RENEW] = path->renew,
 		[ATTACH_DETACH] = path->detach,
+		[ATTACH_ATTACH_DOMAIN] = path->attach_domain,
+		[ATTACH_DETACH_DOMAIN] = path->detach_domain,
 	};
 
 	return tables[verb];
@@ -236,11 +238,26 @@ int attach_start(
 	return op_start(d, a, ATTACH_ATTACH, caller, e);
 }
 
+int attach_start_domain(
+	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e)
+{
+	return op_start(d, a, ATTACH_ATTACH_DOMAIN, caller, e);
+}
+
+/* A domain that libvirt does not have any more has no definition that it could be taken out of. */
+static enum attach_verb detach_verb(const struct daemon *d, const struct attachment *a)
+{
+	if (!a->spec.domain[0] ||
+		(domains_are_known(d->domains) && !domains_find(d->domains, a->spec.domain)))
+		return ATTACH_DETACH;
+	return ATTACH_DETACH_DOMAIN;
+}
+
 int detach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e)
 {
 	if (!a->renewal)
-		return op_start(d, a, ATTACH_DETACH, caller, e);
+		return op_start(d, a, detach_verb(d, a), caller, e);
 	if (a->renewal->next.done)
 		return err_set(e, ERR_BUSY, "BUSY", "%s is about to be detached", a->spec.id);
 	a->renewal->next = *caller;

@@ -43,13 +43,22 @@ struct passthrough_function {
 
 /* --- before: what is asked for, and what there is --------------------------------------------- */
 
+struct attach_wish;
+typedef void attach_wish_fn(struct attach_wish *w, const struct err *e);
+
 /* An attachment that is wished for. Nothing of the host is changed for it yet. */
 struct attach_wish {
 	struct daemon *d;
 	struct attachment_spec spec;
 	unsigned int allow; /* enum attach_allow */
 	/* Of look(): the device was looked at (e is NULL), or cannot be given so. */
-	void (*done)(struct attach_wish *w, const struct err *e);
+	attach_wish_fn *done;
+
+	/* of a libvirt domain */
+	attach_wish_fn *domain_done; /* of attach_domain_look() */
+	bool fix;                    /* its definition may be mended */
+	bool dry_run;
+	bool is_defined; /* its definition has it already */
 
 	/* paravirt: what look() found; the descriptor is the wish's until take() */
 	struct backing_facts disk;
@@ -72,6 +81,8 @@ struct attach_path {
 
 	/* Both ways; and how it is made as new while it is attached (NULL: never). */
 	const struct stages_table *attach, *detach, *renew;
+	/* Both ways, of a libvirt domain that is to have it in its definitions, too. */
+	const struct stages_table *attach_domain, *detach_domain;
 
 	/* Fills in what the path needs to know of the device, or refuses. Does not wait. */
 	int (*choose)(const struct device *device, struct attach_wish *w, struct err *e);
@@ -104,6 +115,9 @@ void attach_wish_release(struct attach_wish *w);
  */
 int attach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e);
+/* The same where a libvirt domain's definitions are to have it as well. */
+int attach_start_domain(
+	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e);
 int detach_start(
 	struct daemon *d, struct attachment *a, const struct attach_caller *caller, struct err *e);
 
@@ -115,6 +129,22 @@ int attach_resume(struct daemon *d, struct attachment *a, const struct journal_o
 	const struct attach_caller *caller, struct err *e);
 
 /* --- libvirt's domains: attach_domain.c ------------------------------------------------------- */
+
+/*
+ * Is the domain w->spec.domain fit for it? Tells done(), later; -1: never.
+ */
+int attach_domain_look(struct attach_wish *w, attach_wish_fn *done, struct err *e);
+
+struct domain;
+struct domain_description;
+
+/*
+ * Makes an attachment of a domain whose XML describes it; that XML stays as it is. Tells done(),
+ * later; -1: never.
+ */
+int attach_described(struct daemon *d, const struct domain *domain,
+	const struct domain_description *one, void (*done)(void *arg, const struct err *e),
+	void *arg, struct err *e);
 
 /* libvirt has it no more: all that it had is taken back. */
 void attach_domain_gone(struct daemon *d, const char *uuid);

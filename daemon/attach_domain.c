@@ -1,16 +1,265 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is special about attachments of libvirt's domains.
+ * Theory of operation: what is special about attachments of libvirt's domains.
  *
- * They live as long as libvirt has the domain: undefined, or ended and never defined, it leaves its
- * devices to the host. One that a VMM is still connected to is left alone, whatever libvirt says.
+ * A domain has two definitions: that of the running one, and that from which it starts next. A
+ * device goes into both, or where there is only one, into that, together with its description in
+ * the metadata. These are stages (put in by each path's tables), each of which looks first whether
+ * what it is to bring about is so already, and so may be done again after a crash:
+ *
+ *	attach	... define (undo: undefine), plug (undo: unplug), keep it as attached
+ *	detach	unplug (undo: plug), undefine (undo: define), keep it as detaching ...
+ *
+ * Unplugging needs the guest: libvirt only passes the wish on, and an event tells what became of
+ * it. A guest that refuses or does not answer keeps the device, and detach has changed nothing.
+ *
+ * Attachments live as long as libvirt has the domain: undefined, or ended and never defined, it
+ * leaves its devices to the host. One that a VMM is still connected to is left alone, whatever
+ * libvirt says.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/attach_op.h"
+#include "daemon/domain_xml.h"
 #include "daemon/domains.h"
+#include "lib/cleanup.h"
 #include "lib/log.h"
+
+#define GUEST_ANSWERS_MS 20000 /* before JOB_DEADLINE_MS is over */
+
+/* --- before: is the domain fit for it? -------------------------------------------------------- */
+
+static int check_memory(struct attach_wish *w, const struct virt_answer *domain, struct err *e)
+{
+	const char *xml = domain->live ? domain->live : domain->config;
+
+	if (w->spec.path == ATTACHMENT_PASSTHROUGH || domain_xml_shares_memory(xml) ||
+		(w->fix && w->dry_run && !domain->live))
+		return 0;
+	err_set(e, ERR_REFUSED, "VM-SHMEM", "the memory of %s is not shared with other processes",
+		w->spec.vm);
+	err_evidence(e, "%s definition has no <access mode='shared'/> in <memoryBacking>",
+		domain->live ? "its running" : "its");
+	return err_fix(e, "%s: %s%s",
+		domain->live ? "shut it down, then put into its definition"
+			     : "put into its definition",
+		domain_xml_sharing, domain->live ? "" : ", or attach with --fix");
+}
+
+static int domain_judge(struct attach_wish *w, const struct virt_answer *domain, struct err *e)
+{
+	const char *xml = domain->live ? domain->live : domain->config;
+	const char *other = domain->live ? domain->config : NULL;
+
+	if (check_memory(w, domain, e) < 0)
+		return -1;
+	if (w->spec.path == ATTACHMENT_PASSTHROUGH || w->spec.target[0])
+		return 0;
+	return domain_xml_free_target(xml, other, w->spec.target)
+		       ? 0
+		       : err_set(e, ERR_REFUSED, "VM-FULL", "%s has no free name for a disk",
+				 w->spec.vm);
+}
+
+static void domain_fixed(void *arg, const struct virt_answer *answer, const struct err *e)
+{
+	struct attach_wish *w = arg;
+	struct err own = ERR_INIT;
+
+	(void)answer;
+	w->fix = false;
+	if (e)
+		w->domain_done(w, e);
+	else if (attach_domain_look(w, w->domain_done, &own) < 0)
+		w->domain_done(w, &own);
+}
+
+/* 1: its definition is being mended, and will be looked at again; 0, -1. */
+static int domain_fix(struct attach_wish *w, const struct virt_answer *domain, struct err *e)
+{
+	struct virt_ask ask = {.op = VIRT_DEFINE};
+	auto_free char *xml = NULL;
+
+	if (!w->fix || domain->live || w->dry_run || domain_xml_shares_memory(domain->config))
+		return 0;
+	xml = domain_xml_share_memory(domain->config);
+	if (!xml)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a definition");
+	log_info("%s: its memory is made to be shared", w->spec.vm);
+	ask.text = xml;
+	return virt_do(domains_virt(w->d->domains), &ask, domain_fixed, w, e) ? 1 : -1;
+}
+
+static void domain_looked(void *arg, const struct virt_answer *answer, const struct err *e)
+{
+	struct attach_wish *w = arg;
+	struct err own = ERR_INIT;
+	int rc;
+
+	if (e) {
+		w->domain_done(w, e);
+		return;
+	}
+	rc = domain_fix(w, answer, &own);
+	if (rc > 0)
+		return;
+	if (rc == 0)
+		rc = domain_judge(w, answer, &own);
+	w->domain_done(w, rc < 0 ? &own : NULL);
+}
+
+int attach_domain_look(struct attach_wish *w, attach_wish_fn *done, struct err *e)
+{
+	const struct virt_ask ask = {.op = VIRT_DEFINITIONS, .domain = w->spec.domain};
+
+	w->domain_done = done;
+	return virt_do(domains_virt(w->d->domains), &ask, domain_looked, w, e) ? 0 : -1;
+}
+
+/* --- stages ----------------------------------------------------------------------------------- */
+
+static void op_virt_done(void *arg, const struct virt_answer *answer, const struct err *e)
+{
+	struct attach_op *op = arg;
+
+	(void)answer;
+	op->virt_call = NULL;
+	op_wake(op, e);
+}
+
+/* `present`: whether the domain is to have it afterwards. */
+static int op_ask(struct attach_op *op, enum virt_op what, enum virt_which which, bool present,
+	virt_done_fn *done, struct err *e)
+{
+	struct registry *r = op->d->registry;
+	const struct attachment_spec *spec = &op->a->spec;
+	auto_free char *device = domain_xml_device(r, spec);
+	auto_free char *metadata = domain_xml_metadata(
+		r, spec->domain, present ? op->a : NULL, present ? NULL : op->a);
+	char alias[DOMAIN_ALIAS_SIZE];
+	const struct virt_ask ask = {.op = what,
+		.which = which,
+		.domain = spec->domain,
+		.alias = alias,
+		.text = device,
+		.metadata = metadata};
+
+	if (!device || !metadata)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a domain's XML");
+	domain_alias(spec, alias);
+	op->virt_call = virt_do(domains_virt(op->d->domains), &ask, done, op, e);
+	return op->virt_call ? 0 : -1;
+}
+
+static int op_plug_into(
+	struct attach_op *op, struct stages *x, enum virt_which which, struct err *e)
+{
+	if (op_ask(op, VIRT_PLUG, which, true, op_virt_done, e) < 0)
+		return -1;
+	return op_wait(op, x, NULL, NULL, 0, e);
+}
+
+int op_define(struct stages *x, void *arg, struct err *e)
+{
+	return op_plug_into(arg, x, VIRT_CONFIG, e);
+}
+
+int op_plug(struct stages *x, void *arg, struct err *e)
+{
+	return op_plug_into(arg, x, VIRT_LIVE, e);
+}
+
+int op_undefine(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+
+	if (op_ask(op, VIRT_UNPLUG, VIRT_CONFIG, false, op_virt_done, e) < 0)
+		return -1;
+	return op_wait(op, x, NULL, NULL, 0, e);
+}
+
+/* --- unplugging: the guest has a say ---------------------------------------------------------- */
+
+/* The guest's answer is not waited for any more. */
+static void unplug_end(struct attach_op *op, const struct err *e)
+{
+	domain_unwatch(&op->guest);
+	op->guest.uuid = NULL;
+	if (op->virt_call)
+		virt_forget(op->virt_call);
+	op->virt_call = NULL;
+	op_wake(op, e);
+}
+
+static void unplug_kept(struct attach_op *op, const char *how)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, ERR_ROLLED_BACK, "GUEST-KEEPS", "the guest of %s %s", op->a->spec.vm, how);
+	err_evidence(&e, "it was asked to let go of %s; nothing is changed", op->a->spec.name);
+	err_fix(&e, "end what uses the disk in the guest (umount), or shut the domain down; a "
+		    "guest that has no system running never answers");
+	unplug_end(op, &e);
+}
+
+static void unplug_late(void *arg, unsigned int events)
+{
+	(void)events;
+	unplug_kept(arg, "does not answer");
+}
+
+/* Gone from the running domain: its description, too. */
+static void unplug_gone(struct attach_op *op)
+{
+	struct err e = ERR_INIT;
+
+	domain_unwatch(&op->guest);
+	op->guest.uuid = NULL;
+	if (op->virt_call)
+		virt_forget(op->virt_call);
+	op->virt_call = NULL;
+	op->d->loop->ops->set_timer(op->timer, 2 * VIRT_DEADLINE_MS); /* it has answered */
+	if (op_ask(op, VIRT_DESCRIBE, VIRT_LIVE, false, op_virt_done, &e) < 0)
+		op_wake(op, &e);
+}
+
+static void unplug_told(struct domain_watch *w, const struct virt_event *event)
+{
+	struct attach_op *op = container_of(w, struct attach_op, guest);
+	char alias[DOMAIN_ALIAS_SIZE];
+	bool ours, stopped;
+
+	domain_alias(&op->a->spec, alias);
+	ours = event->device && strcmp(event->device, alias) == 0;
+	stopped = event->kind == VIRT_DOMAIN_CHANGED && strcmp(event->what, "stopped") == 0;
+	if (stopped || (ours && event->kind == VIRT_DEVICE_REMOVED))
+		unplug_gone(op);
+	else if (ours && event->kind == VIRT_DEVICE_KEPT)
+		unplug_kept(op, "refuses");
+}
+
+/* The event may have come before the call came back: then nobody waits for it any more. */
+static void unplug_asked(void *arg, const struct virt_answer *answer, const struct err *e)
+{
+	struct attach_op *op = arg;
+
+	op->virt_call = NULL;
+	if (e || !answer->asked)
+		unplug_end(op, e);
+}
+
+int op_unplug(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+
+	if (op_ask(op, VIRT_UNPLUG, VIRT_LIVE, false, unplug_asked, e) < 0)
+		return -1;
+	op->guest = (struct domain_watch){.uuid = op->a->spec.domain, .told = unplug_told};
+	domains_watch(op->d->domains, &op->guest);
+	return op_wait(op, x, NULL, unplug_late, GUEST_ANSWERS_MS, e);
+}
 
 /* --- domains that are gone -------------------------------------------------------------------- */
 

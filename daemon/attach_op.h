@@ -4,8 +4,16 @@
 
 #include "daemon/attach.h"
 #include "daemon/daemon.h"
+#include "daemon/domains.h"
 
-enum attach_verb { ATTACH_ATTACH, ATTACH_RENEW, ATTACH_DETACH, ATTACH_VERBS };
+enum attach_verb {
+	ATTACH_ATTACH,
+	ATTACH_RENEW,
+	ATTACH_DETACH,
+	ATTACH_ATTACH_DOMAIN,
+	ATTACH_DETACH_DOMAIN,
+	ATTACH_VERBS
+};
 
 /* One attach, renew or detach that goes on: the `arg` of its stages. */
 struct attach_op {
@@ -17,6 +25,8 @@ struct attach_op {
 	struct watch *timer;       /* of the stage that waits */
 	uint64_t deadline_ms;
 	int listen_fd; /* paravirt: from the stage that made it to the one that gives it away */
+	struct virt_call *virt_call; /* that the stage waits for */
+	struct domain_watch guest;   /* ... and the guest's answer */
 	enum attach_verb verb;
 	bool undone;  /* what is still going on can only end as before it */
 	bool resumed; /* from the journal: what was before it is not known here */
@@ -38,6 +48,9 @@ void op_begin_detaching(struct attach_op *op);
 
 /* Stages of every path: it is in the store, no more in the store; attached; being detached. */
 stage_fn op_keep, op_unkeep, op_keep_attached, op_keep_detaching;
+
+/* Of a libvirt domain (daemon/attach_domain.c): into and out of its definition, and the running one. */
+stage_fn op_define, op_undefine, op_plug, op_unplug;
 
 /* The rows of attach_paths[]. */
 extern const struct attach_path attach_paravirt, attach_passthrough;

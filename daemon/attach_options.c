@@ -4,10 +4,10 @@
 #include <pwd.h>
 #include <string.h>
 
+#include "daemon/daemon.h"
 #include "daemon/do.h"
+#include "daemon/domains.h"
 #include "daemon/recover.h"
-
-#define ABSENT UINT64_MAX
 
 #define FIELD(key, type_, ...)                                                                     \
 	{                                                                                          \
@@ -27,8 +27,10 @@ static const struct json_field attach_fields[] = {
 	FIELD(on_error, STRING),
 	FIELD(spare, ARRAY),
 	FIELD(fence, STRING, .max = ATTACHMENT_FENCE_SIZE - 1),
-	FIELD(io_timeout_ms, U64, .max = ATTACH_IO_TIMEOUT_MAX_MS, .absent = ABSENT),
+	FIELD(io_timeout_ms, U64, .max = ATTACH_IO_TIMEOUT_MAX_MS,
+		.absent = ATTACH_IO_TIMEOUT_ABSENT),
 	FIELD(dry_run, BOOL),
+	FIELD(fix, BOOL),
 };
 const struct json_params do_attach_params = {
 	attach_fields, ARRAY_SIZE(attach_fields), sizeof(struct attach_args)};
@@ -69,9 +71,12 @@ static int choose_on_error(const char *wanted, struct attachment_spec *spec, str
 	return err_fix(e, "report or hold");
 }
 
-static int choose_owner(const char *wanted, struct attachment_spec *spec, struct err *e)
+/* A domain's QEMU is libvirt's. */
+static int choose_owner(const char *wanted, struct attach_wish *w, struct err *e)
 {
-	const char *owner = wanted ? wanted : "root";
+	struct attachment_spec *spec = &w->spec;
+	const char *qemu = spec->domain[0] ? domains_qemu_user(w->d->domains) : NULL;
+	const char *owner = wanted ? wanted : qemu ? qemu : "root";
 
 	if (!str_copy(spec->owner, sizeof(spec->owner), owner) || !getpwnam(owner))
 		return err_set(e, ERR_NOT_FOUND, "USER", "there is no user %.64s", owner);
@@ -153,7 +158,7 @@ static int choose_rescue(const struct attach_args *a, struct attachment_spec *sp
 	bool holds = spec->on_error == ON_ERROR_HOLD;
 
 	rescue->io_timeout_ms = a->io_timeout_ms;
-	if (a->io_timeout_ms == ABSENT)
+	if (a->io_timeout_ms == ATTACH_IO_TIMEOUT_ABSENT)
 		rescue->io_timeout_ms = holds ? ATTACH_IO_TIMEOUT_MS : 0;
 	if (choose_spares(a->spare, rescue, e) < 0 || choose_fence(a->fence, rescue, e) < 0)
 		return -1;
@@ -174,6 +179,24 @@ int attach_options_check_path(const struct attachment_spec *spec, struct err *e)
 	return err_fix(e, "give it with --path paravirt, if it is a disk");
 }
 
+/* --- the VM ----------------------------------------------------------------------------------- */
+
+/* A libvirt domain, by name or UUID; or one that somebody else starts. */
+static int choose_vm(const char *wanted, struct attach_wish *w, struct err *e)
+{
+	const struct domain *domain = domains_find(w->d->domains, wanted);
+
+	if (!domain) {
+		if (attach_check_name("a VM", wanted, e) < 0)
+			return -1;
+		str_copy(w->spec.vm, sizeof(w->spec.vm), wanted);
+		return 0;
+	}
+	str_copy(w->spec.domain, sizeof(w->spec.domain), domain->uuid);
+	domains_vm(w->d->domains, w->d->registry, wanted, w->spec.vm);
+	return 0;
+}
+
 /* --- all of it -------------------------------------------------------------------------------- */
 
 int attach_options_read(const struct attach_args *a, struct attach_wish *w, struct err *e)
@@ -182,10 +205,11 @@ int attach_options_read(const struct attach_args *a, struct attach_wish *w, stru
 
 	*spec = (struct attachment_spec){.readonly = a->readonly};
 	spec->queues = a->queues ? (unsigned int)a->queues : 1;
-	if (attach_check_name("a VM", a->vm, e) < 0)
+	if (choose_vm(a->vm, w, e) < 0)
 		return -1;
-	str_copy(spec->vm, sizeof(spec->vm), a->vm);
-	if (choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, spec, e) < 0 ||
+	w->fix = a->fix;
+	w->dry_run = a->dry_run;
+	if (choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, w, e) < 0 ||
 		choose_on_error(a->on_error, spec, e) < 0 || choose_rescue(a, spec, e) < 0)
 		return -1;
 	return choose_allow(a->allow, w, e);
@@ -197,7 +221,8 @@ static bool rescue_is_same(const struct attachment_spec *has, const struct attac
 	const struct attachment_rescue *x = &has->rescue, *y = &wanted->rescue;
 
 	if ((a->fence && strcmp(x->fence, y->fence) != 0) ||
-		(a->io_timeout_ms != ABSENT && x->io_timeout_ms != y->io_timeout_ms))
+		(a->io_timeout_ms != ATTACH_IO_TIMEOUT_ABSENT &&
+			x->io_timeout_ms != y->io_timeout_ms))
 		return false;
 	/* Their turn changes when one is used, and so does which of them is the device. */
 	return !a->spare || x->spare_count == y->spare_count;

@@ -5,14 +5,15 @@
 #include "daemon/attach.h"
 #include "proto/json.h"
 
-#define ATTACH_IO_TIMEOUT_MS     30000 /* under `hold`, if nothing else is said */
+#define ATTACH_IO_TIMEOUT_MS     30000      /* under `hold`, if nothing else is said */
+#define ATTACH_IO_TIMEOUT_ABSENT UINT64_MAX /* nothing is said */
 #define ATTACH_IO_TIMEOUT_MAX_MS 86400000
 
 struct attach_args {
 	const char *device, *vm, *path, *as, *cache, *owner, *allow, *on_error, *fence;
 	const struct json *spare;
 	uint64_t queues, io_timeout_ms;
-	bool readonly, dry_run;
+	bool readonly, dry_run, fix;
 };
 
 /* Everything of the request that needs no look at a device; spares are names yet. 0, or -1. */

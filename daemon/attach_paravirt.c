@@ -334,6 +334,30 @@ static const struct stage detach_stages[] = {
 	{"forget it", .run = op_unkeep},
 };
 
+/* In a libvirt domain's definitions it is last, and out of them first. */
+static const struct stage attach_domain_stages[] = {
+	{"keep it in the store", .run = op_keep, .undo = op_unkeep},
+	{"make the socket", .run = attach_socket, .undo = attach_unsocket},
+	{"start the worker", .run = attach_worker, .undo = attach_unworker},
+	{"put it into the definition", .run = op_define, .undo = op_undefine},
+	{"plug it into the running domain", .run = op_plug, .undo = op_unplug},
+	{"keep it as attached", .run = op_keep_attached, .commits = true},
+};
+
+static const struct stage detach_domain_stages[] = {
+	{"unplug it from the running domain", .run = op_unplug, .undo = op_plug},
+	{"take it out of the definition", .run = op_undefine, .undo = op_define},
+	{"keep it as detaching", .run = op_keep_detaching, .commits = true},
+	{"end the worker", .run = detach_end_worker},
+	{"drop the vault", .run = detach_drop_vault},
+	{"remove the socket", .run = attach_unsocket},
+	{"forget it", .run = op_unkeep},
+};
+
+static const struct stages_table attach_domain_table = {
+	"attach-domain", attach_domain_stages, ARRAY_SIZE(attach_domain_stages)};
+static const struct stages_table detach_domain_table = {
+	"detach-domain", detach_domain_stages, ARRAY_SIZE(detach_domain_stages)};
 static const struct stages_table attach_table = {
 	"attach", attach_stages, ARRAY_SIZE(attach_stages)};
 static const struct stages_table detach_table = {
@@ -422,6 +446,8 @@ const struct attach_path attach_paravirt = {
 	.fits_what = "block devices, image files and NBD volumes",
 	.attach = &attach_table,
 	.detach = &detach_table,
+	.attach_domain = &attach_domain_table,
+	.detach_domain = &detach_domain_table,
 	.choose = paravirt_choose,
 	.look = paravirt_look,
 	.put_plan = paravirt_put_plan,

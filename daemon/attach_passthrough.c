@@ -274,6 +274,33 @@ static const struct stage detach_stages[] = {
 	{"give the drivers back", .run = detach_unbind},
 	{"forget it", .run = passthrough_forget},
 };
+/* libvirt's QEMU opens the node: it is there before, and its definitions have it last. */
+static const struct stage attach_domain_stages[] = {
+	{"keep it in the store", .run = op_keep, .undo = passthrough_forget},
+	{"bind its group to VFIO", .run = passthrough_bind, .undo = passthrough_unbind},
+	{"make its group translate", .run = passthrough_translate, .undo = passthrough_untranslate},
+	{"block and reset it", .run = passthrough_reset},
+	{"open its node", .run = passthrough_open, .undo = passthrough_shut},
+	{"put it into the definition", .run = op_define, .undo = op_undefine},
+	{"plug it into the running domain", .run = op_plug, .undo = op_unplug},
+	{"keep it as attached", .run = op_keep_attached, .commits = true},
+};
+static const struct stages_table attach_domain_table = {
+	"attach-domain", attach_domain_stages, ARRAY_SIZE(attach_domain_stages)};
+
+static const struct stage detach_domain_stages[] = {
+	{"unplug it from the running domain", .run = op_unplug, .undo = op_plug},
+	{"take it out of the definition", .run = op_undefine, .undo = op_define},
+	{"shut its node", .run = passthrough_shut, .undo = passthrough_open},
+	{"block and reset it", .run = passthrough_reset},
+	{"keep it as detaching", .run = op_keep_detaching, .commits = true},
+	{"give the group its type back", .run = detach_untranslate},
+	{"give the drivers back", .run = detach_unbind},
+	{"forget it", .run = passthrough_forget},
+};
+static const struct stages_table detach_domain_table = {
+	"detach-domain", detach_domain_stages, ARRAY_SIZE(detach_domain_stages)};
+
 static const struct stages_table detach_table = {
 	"detach", detach_stages, ARRAY_SIZE(detach_stages)};
 
@@ -336,6 +363,8 @@ const struct attach_path attach_passthrough = {
 	.attach = &attach_table,
 	.renew = &renew_table,
 	.detach = &detach_table,
+	.attach_domain = &attach_domain_table,
+	.detach_domain = &detach_domain_table,
 	.choose = passthrough_choose,
 	.look = passthrough_looked,
 	.put_plan = passthrough_put_plan,

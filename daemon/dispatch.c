@@ -37,6 +37,7 @@ const struct method dispatch_methods[] = {
 		.run = do_attach},
 	{MANAGER("Detach"), ROLE_CHANGE, LOCK_JOB, .params = &do_detach_params, .run = do_detach},
 
+	{MANAGER("Hook"), ROLE_CHANGE, LOCK_NONE, .params = &do_hook_params, .run = do_hook},
 	{MANAGER("Quiesce"), ROLE_CHANGE, LOCK_JOB, .params = &do_quiesce_params,
 		.run = do_quiesce},
 	{MANAGER("Recover"), ROLE_CHANGE, LOCK_JOB, .params = &do_recover_params,

@@ -50,6 +50,10 @@ void do_restore(struct request *rq, const void *args);
 extern const struct json_params do_save_params;
 extern const struct json_params do_restore_params;
 
+/* do_hook.c: what libvirt is about to do with a domain */
+void do_hook(struct request *rq, const void *args);
+extern const struct json_params do_hook_params;
+
 /* do_bind.c: drivers of PCI functions, for good */
 void do_bind(struct request *rq, const void *args);
 void do_release(struct request *rq, const void *args);

@@ -9,6 +9,9 @@
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
+#include "daemon/domain_xml.h"
+#include "daemon/domains.h"
+#include "daemon/file_look.h"
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
@@ -37,8 +40,9 @@ static char *result_text(
 struct change {
 	struct attach_wish wish; /* of an attach; of a detach only its daemon */
 	struct job *job;
-	char what[192]; /* "attach /srv/a.img to web1" */
-	bool dry_run;
+	char what[192];                               /* "attach /srv/a.img to web1" */
+	void (*told)(void *arg, const struct err *e); /* hears the end; NULL: only the job does */
+	void *told_arg;
 };
 
 static void change_free(struct change *x)
@@ -47,12 +51,19 @@ static void change_free(struct change *x)
 	free(x);
 }
 
+static void change_tell(struct change *x, const struct err *e)
+{
+	if (x->told)
+		x->told(x->told_arg, e);
+}
+
 static void change_fail(struct change *x, const struct err *e)
 {
 	struct err words = *e;
 
 	err_wrap(&words, "%s", x->what);
 	job_fail(x->job, &words);
+	change_tell(x, &words);
 	change_free(x);
 }
 
@@ -67,6 +78,7 @@ static void change_end(struct change *x, const char *text, size_t len)
 		return;
 	}
 	job_done(x->job, text, len);
+	change_tell(x, NULL);
 	change_free(x);
 }
 
@@ -224,16 +236,24 @@ static void attach_ended(void *arg, struct attachment *a, const struct err *e)
 	change_end(x, text, len);
 }
 
+/* Whether a libvirt domain's definitions are to get it. */
+static bool goes_into_domain(const struct attach_wish *w)
+{
+	return w->spec.domain[0] && !w->is_defined;
+}
+
 static void put_plan(const struct change *x, struct json_out *o)
 {
 	const struct attach_path *path = attach_paths[x->wish.spec.path];
+	const struct stages_table *table =
+		goes_into_domain(&x->wish) ? path->attach_domain : path->attach;
 
 	json_out_array(o, "plan");
 	json_out_fmt(o, NULL, "path: %s, the one for %s", attachment_path_names[x->wish.spec.path],
 		path->fits_what);
 	path->put_plan(&x->wish, o);
-	for (unsigned int i = 0; i < path->attach->count; i++)
-		json_out_fmt(o, NULL, "stage %u: %s", i + 1, path->attach->stages[i].name);
+	for (unsigned int i = 0; i < table->count; i++)
+		json_out_fmt(o, NULL, "stage %u: %s", i + 1, table->stages[i].name);
 	json_out_end(o);
 }
 
@@ -266,7 +286,7 @@ static void attach_looked(struct attach_wish *w, const struct err *e)
 		change_fail(x, e);
 		return;
 	}
-	if (x->dry_run) {
+	if (w->dry_run) {
 		attach_tell_plan(x);
 		return;
 	}
@@ -275,16 +295,32 @@ static void attach_looked(struct attach_wish *w, const struct err *e)
 	if (a) {
 		if (attach_paths[w->spec.path]->take)
 			attach_paths[w->spec.path]->take(a, w);
-		if (attach_start(w->d, a, &caller, &own) == 0)
+		if ((goes_into_domain(w) ? attach_start_domain : attach_start)(
+			    w->d, a, &caller, &own) == 0)
 			return;
 		registry_remove(r, a);
 	}
 	change_fail(x, &own);
 }
 
-/* All is checked but the device itself. The wish goes to the job. */
-static int attach_begin(
-	struct request *rq, const struct attach_wish *wish, bool dry_run, struct err *e)
+/* What there is to say of the VM is said. */
+static void attach_look(struct attach_wish *w, const struct err *e)
+{
+	struct change *x = container_of(w, struct change, wish);
+	struct err own = ERR_INIT;
+
+	if (e) {
+		change_fail(x, e);
+		return;
+	}
+	job_progress(x->job, 0, "looking at the device");
+	if (attach_paths[w->spec.path]->look(w, &own) < 0)
+		change_fail(x, &own);
+}
+
+/* All is checked but VM and device themselves. The wish goes to the job. */
+static int attach_begin(struct request *rq, const struct attach_wish *wish,
+	void (*told)(void *arg, const struct err *e), void *told_arg, struct err *e)
 {
 	const struct attachment_spec *spec = &wish->spec;
 	char device[PATH_MAX + 16], name[96], group[48];
@@ -300,16 +336,21 @@ static int attach_begin(
 	snprintf(group, sizeof(group), "group:%lld", (long long)wish->facts.group);
 	x->wish = *wish;
 	x->wish.done = attach_looked;
-	x->dry_run = dry_run;
+	x->told = told;
+	x->told_arg = told_arg;
 	snprintf(x->what, sizeof(x->what), "attach %.120s to %s", spec->device, spec->vm);
 	x->job = job_start(wish->d->jobs, rq, &job, e);
 	if (!x->job) {
 		free(x);
 		return -1;
 	}
-	job_progress(x->job, 0, "looking at the device");
-	if (attach_paths[spec->path]->look(&x->wish, &own) < 0)
-		change_fail(x, &own);
+	if (goes_into_domain(wish)) {
+		job_progress(x->job, 0, "looking at the domain");
+		if (attach_domain_look(&x->wish, attach_look, &own) < 0)
+			change_fail(x, &own);
+	} else {
+		attach_look(&x->wish, NULL);
+	}
 	return 0;
 }
 
@@ -339,7 +380,7 @@ static int attach_choose(
 	class = device->class;
 	if (!str_copy(w->spec.device, sizeof(w->spec.device), device->id))
 		return err_set(e, ERR_REFUSED, "PATH", "the name of the device is too long");
-	rc = attach_if_there(rq, a, &w->spec, e);
+	rc = rq ? attach_if_there(rq, a, &w->spec, e) : 0;
 	if (rc != 0)
 		return rc;
 	if (choose_name(w->d->registry, a->as, &w->spec, e) < 0 ||
@@ -363,7 +404,7 @@ static int attach_ask(struct request *rq, const struct attach_args *a, struct er
 	rc = attach_choose(rq, a, &w, e);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
-	return attach_begin(rq, &w, a->dry_run, e);
+	return attach_begin(rq, &w, NULL, NULL, e);
 }
 
 void do_attach(struct request *rq, const void *args)
@@ -375,6 +416,92 @@ void do_attach(struct request *rq, const void *args)
 		return;
 	err_wrap(&e, "attach %.100s to %.40s", a->device, a->vm);
 	request_fail(rq, &e);
+}
+
+/* --- attach: as a domain's metadata describes it ---------------------------------------------- */
+
+struct described {
+	struct daemon *d;
+	char uuid[VIRT_UUID_SIZE], vm[REGISTRY_NAME_MAX];
+	struct domain_description one;
+	void (*done)(void *arg, const struct err *e);
+	void *arg;
+};
+
+/* Where its path leads is known to the inventory while this runs. */
+static int described_begin(const struct described *x, struct err *e)
+{
+	const struct domain_description *one = &x->one;
+	const char *owner = domains_qemu_user(x->d->domains);
+	const struct attach_args args = {
+		.device = one->device,
+		.vm = x->vm,
+		.path = one->path[0] ? one->path : NULL,
+		.as = one->name,
+		.cache = one->cache[0] ? one->cache : NULL,
+		.on_error = one->on_error[0] ? one->on_error : NULL,
+		.owner = owner           ? owner
+			 : one->owner[0] ? one->owner
+					 : NULL,
+		.queues = one->queues,
+		.io_timeout_ms = ATTACH_IO_TIMEOUT_ABSENT,
+		.readonly = one->readonly,
+	};
+	struct attach_wish w = {.d = x->d, .disk_fd = -1};
+
+	if (attach_options_read(&args, &w, e) < 0 || check_keeper(x->d, e) < 0)
+		return -1;
+	str_copy(w.spec.vm, sizeof(w.spec.vm), x->vm);
+	str_copy(w.spec.domain, sizeof(w.spec.domain), x->uuid);
+	if (!str_copy(w.spec.target, sizeof(w.spec.target), one->target))
+		return err_set(
+			e, ERR_USAGE, JSON_CODE_PARAM, "%s is no disk's target", one->target);
+	w.is_defined = true;
+	if (attach_choose(NULL, &args, &w, e) < 0)
+		return -1;
+	return attach_begin(NULL, &w, x->done, x->arg, e);
+}
+
+static void described_led(void *arg, const struct inventory_look *look, const struct err *e)
+{
+	struct described *x = arg;
+	struct inventory *inv = x->d->inventory;
+	struct err own = ERR_INIT;
+	int rc = -1;
+
+	if (e) {
+		own = *e;
+	} else {
+		inventory_set_look(inv, x->one.device, look);
+		rc = described_begin(x, &own);
+		inventory_set_look(inv, NULL, NULL);
+	}
+	if (rc < 0)
+		x->done(x->arg, &own);
+	free(x);
+}
+
+int attach_described(struct daemon *d, const struct domain *domain,
+	const struct domain_description *one, void (*done)(void *arg, const struct err *e),
+	void *arg, struct err *e)
+{
+	struct described *x = calloc(1, sizeof(*x));
+	int rc;
+
+	if (!x)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to attach");
+	*x = (struct described){.d = d, .one = *one, .done = done, .arg = arg};
+	str_copy(x->uuid, sizeof(x->uuid), domain->uuid);
+	domain_vm(domain, x->vm);
+	if (inventory_wants_look(one->device)) {
+		rc = file_look_begin(d->hands, one->device, described_led, x, e);
+		if (rc == 0)
+			return 0;
+	} else {
+		rc = described_begin(x, e);
+	}
+	free(x);
+	return rc < 0 ? err_wrap(e, "%s", one->name) : 0;
 }
 
 /* --- detach ----------------------------------------------------------------------------------- */

@@ -7,13 +7,14 @@
  */
 #include "daemon/domains.h"
 
-#include <stdio.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "daemon/attach.h"
 #include "daemon/daemon.h"
+#include "daemon/domain_xml.h"
 #include "daemon/events.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -24,6 +25,7 @@ struct domains {
 	struct list_node list;
 	struct list_node watches;
 	bool listed; /* since the connection is up */
+	char qemu_user[REGISTRY_NAME_MAX];
 };
 
 /* --- what is known ---------------------------------------------------------------------------- */
@@ -56,6 +58,8 @@ static struct domain *find_uuid(const struct domains *domains, const char *uuid)
 
 const struct domain *domains_find(const struct domains *domains, const char *name)
 {
+	if (!domains)
+		return NULL;
 	list_for_each (node, &domains->list) {
 		const struct domain *domain = list_entry(node, struct domain, node);
 
@@ -105,7 +109,7 @@ static const struct attachment *first_of(struct registry *r, const char *uuid)
 const char *domains_vm(const struct domains *domains, struct registry *r, const char *name,
 	char vm[REGISTRY_NAME_MAX])
 {
-	const struct domain *domain = domains ? domains_find(domains, name) : NULL;
+	const struct domain *domain = domains_find(domains, name);
 	const struct attachment *a;
 
 	if (!domain)
@@ -343,16 +347,31 @@ static void domains_listed(void *arg, const struct virt_answer *answer, const st
 	attach_domains_listed(domains->d);
 }
 
+static void domains_host(void *arg, const struct virt_answer *answer, const struct err *e)
+{
+	struct domains *domains = arg;
+	int64_t uid = e ? -1 : domain_xml_qemu_user(answer->capabilities);
+	const struct passwd *pw = uid >= 0 ? getpwuid((uid_t)uid) : NULL;
+
+	if (e)
+		log_warning("libvirt's capabilities: %s", e->msg);
+	else if (uid >= 0 && !pw)
+		log_warning("libvirt runs QEMU as user %lld, who has no name", (long long)uid);
+	if (pw && !str_copy(domains->qemu_user, sizeof(domains->qemu_user), pw->pw_name))
+		domains->qemu_user[0] = '\0';
+}
+
 /* --- what libvirt tells ----------------------------------------------------------------------- */
 
 static void on_up(void *arg)
 {
 	struct domains *domains = arg;
-	const struct virt_ask ask = {.op = VIRT_LIST};
+	const struct virt_ask ask = {.op = VIRT_LIST}, host = {.op = VIRT_CAPABILITIES};
 	struct err e = ERR_INIT;
 
 	log_info("connected to libvirt at %s", virt_uri(domains->virt));
-	if (!virt_do(domains->virt, &ask, domains_listed, domains, &e))
+	if (!virt_do(domains->virt, &host, domains_host, domains, &e) ||
+		!virt_do(domains->virt, &ask, domains_listed, domains, &e))
 		log_warning("libvirt's domains: %s", e.msg);
 }
 
@@ -434,9 +453,19 @@ void domain_unwatch(struct domain_watch *w)
 
 /* --- begin and end ---------------------------------------------------------------------------- */
 
+const char *domains_qemu_user(const struct domains *domains)
+{
+	return domains && domains->qemu_user[0] ? domains->qemu_user : NULL;
+}
+
+bool domains_are_known(const struct domains *domains)
+{
+	return domains && domains->listed;
+}
+
 struct virt *domains_virt(struct domains *domains)
 {
-	return domains->virt;
+	return domains ? domains->virt : NULL;
 }
 
 struct domains *domains_new(struct daemon *d, const char *uri, struct err *e)

@@ -28,8 +28,16 @@ struct domain {
 struct domains *domains_new(struct daemon *d, const char *uri, struct err *e);
 void domains_free(struct domains *domains);
 
+/* In what follows, NULL is for no domains. */
+
 /* The connection, or NULL when there never is one. */
 struct virt *domains_virt(struct domains *domains);
+
+/* The user that libvirt runs QEMU as; NULL: not known (now), or one without a name. */
+const char *domains_qemu_user(const struct domains *domains);
+
+/* Whether all of libvirt's domains are known now. */
+bool domains_are_known(const struct domains *domains);
 
 /* By name or UUID (with or without dashes); NULL: libvirt knows none such, as far as we know. */
 const struct domain *domains_find(const struct domains *domains, const char *name);

@@ -97,6 +97,7 @@ void attachment_put(
 	json_out_str(o, "device", a->spec.device);
 	put_devices(&a->spec, o);
 	json_out_str(o, "vm", a->spec.vm);
+	json_out_str(o, "domain", a->spec.domain[0] ? a->spec.domain : NULL);
 	json_out_str(o, "path", attachment_path_names[a->spec.path]);
 	json_out_str(o, "state", attachment_state_names[a->state]);
 	json_out_str(o, "name", a->spec.name);

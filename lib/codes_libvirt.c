@@ -19,5 +19,25 @@ static const struct code_page pages[] = {
 		.seen = "The call has not come back after its deadline. It may still have its "
 			"effect.",
 		.fix = "See what the domain does (virsh domjobinfo), then try again."},
+	{"VM-SHMEM", "the domain's memory is not shared",
+		.cause = "A paravirtual disk is served by a worker, which reads and writes the "
+			 "guest's memory directly: it must be shared with it.",
+		.seen = "The domain's XML: <access mode='shared'/> in <memoryBacking>, or "
+			"memAccess='shared' for each NUMA cell.",
+		.fix = "Shut the domain down, and put in <memoryBacking><source type='memfd'/>"
+		       "<access mode='shared'/></memoryBacking>; attach --fix does it."},
+	{"VM-FULL", "the domain has no free name for a disk",
+		.cause = "Disks of a domain are called vda to vdz, and each is taken.",
+		.seen = "The targets of the disks in its definitions.",
+		.fix = "Detach one, or use fewer and larger disks."},
+	{"GUEST-KEEPS", "the guest does not let go of the device",
+		.cause = "A device is unplugged from a running guest only with its consent: it may "
+			 "refuse, or may not be listening (at its boot, in a boot loader, "
+			 "suspended).",
+		.seen = "libvirt tells that the guest refused, or nothing within 20 seconds. The "
+			"attachment is as it was; should the guest let go of it later, its disk "
+			"is gone for this guest until the domain is started again.",
+		.fix = "End what uses the device in the guest and try again, or shut the domain "
+		       "down first."},
 };
 const struct code_area codes_libvirt = {"libvirt", pages, ARRAY_SIZE(pages)};

@@ -12,10 +12,9 @@
  * already: who lists the domains after up() has missed nothing. A connection is over when libvirt
  * says so (keepalive included); another is tried, at first at once, then ever less often.
  */
-#include "lib/virt.h"
+#include "lib/virt_priv.h"
 
 #include <errno.h>
-#include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,7 +24,6 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
-#include "lib/list.h"
 #include "lib/virt_events.h"
 
 #define MAX_CALLS       64
@@ -34,238 +32,11 @@
 #define RETRY_MAX_MS    10000
 #define KEEPALIVE_S     5 /* seconds between signs of life, and how many may fail to come */
 #define KEEPALIVE_COUNT 4
-#define EVENTS          5 /* kinds that are asked for */
-
-const char *const virt_state_names[] = {
-	[VIRT_UNKNOWN] = "unknown",
-	[VIRT_RUNNING] = "running",
-	[VIRT_PAUSED] = "paused",
-	[VIRT_STOPPING] = "stopping",
-	[VIRT_OFF] = "off",
-	[VIRT_CRASHED] = "crashed",
-	[VIRT_SUSPENDED] = "suspended",
-};
-static_assert(ARRAY_SIZE(virt_state_names) == VIRT_STATES, "a name for each state");
-
-struct virt {
-	struct watch_loop *loop;
-	char *uri;
-	const struct virt_listener *listener;
-	void *arg;
-	virConnectPtr conn; /* NULL: down */
-	int event_ids[EVENTS];
-	bool told_down;
-	uint64_t retry_ms;
-	struct watch *retry, *wake;
-	struct list_node calls; /* all that have a thread */
-	unsigned int call_count;
-	/* shared with the threads */
-	pthread_mutex_t lock;
-	struct list_node finished;
-	int wake_fd;
-	unsigned int references; /* the loop's, and one for each thread */
-};
-
-struct virt_call {
-	struct list_node node;     /* in v->calls */
-	struct list_node finished; /* in v->finished */
-	struct virt *v;
-	int (*run)(struct virt_call *call, struct err *e);
-	char *domain, *text;
-	unsigned int which;
-	virConnectPtr conn; /* a reference; or what was connected, with */
-	int event_ids[EVENTS];
-	bool has_events; /* the last reference but those of its callbacks: they go, too */
-	struct virt_answer answer;
-	struct err err;
-	virt_done_fn *done; /* NULL: nobody wants to know (any more) */
-	void *arg;
-	struct watch *deadline;
-};
-
-/* --- what libvirt says ------------------------------------------------------------------------ */
-
-/* The last error of this thread as ours. */
-static int virt_err(struct err *e, const char *what)
-{
-	const virError *last = virGetLastError();
-	int code = last ? last->code : VIR_ERR_INTERNAL_ERROR;
-
-	err_set(e, code == VIR_ERR_NO_DOMAIN ? ERR_NOT_FOUND : ERR_FAILED, "LIBVIRT",
-		"%s: libvirt: %.300s", what, virGetLastErrorMessage());
-	return -1;
-}
 
 static void virt_be_silent(void *data, virErrorPtr error)
 {
 	(void)data, (void)error;
 }
-
-static enum virt_state virt_state_of(int state)
-{
-	static const enum virt_state states[] = {
-		[VIR_DOMAIN_RUNNING] = VIRT_RUNNING,
-		[VIR_DOMAIN_BLOCKED] = VIRT_RUNNING,
-		[VIR_DOMAIN_PAUSED] = VIRT_PAUSED,
-		[VIR_DOMAIN_SHUTDOWN] = VIRT_STOPPING,
-		[VIR_DOMAIN_SHUTOFF] = VIRT_OFF,
-		[VIR_DOMAIN_CRASHED] = VIRT_CRASHED,
-		[VIR_DOMAIN_PMSUSPENDED] = VIRT_SUSPENDED,
-	};
-
-	return state >= 0 && (size_t)state < ARRAY_SIZE(states) ? states[state] : VIRT_UNKNOWN;
-}
-
-/* --- the work of calls: on their threads ------------------------------------------------------ */
-
-static void domain_cleanup_p(virDomainPtr *dom)
-{
-	if (*dom)
-		virDomainFree(*dom);
-}
-#define auto_domain __attribute__((cleanup(domain_cleanup_p)))
-
-static virDomainPtr call_domain(const struct virt_call *call, struct err *e)
-{
-	virDomainPtr dom = virDomainLookupByUUIDString(call->conn, call->domain);
-
-	if (!dom)
-		virt_err(e, call->domain);
-	return dom;
-}
-
-/* False: it went away meanwhile. */
-static bool describe(virDomainPtr dom, struct virt_domain *d)
-{
-	int state = 0, persistent = virDomainIsPersistent(dom);
-
-	if (persistent < 0 || virDomainGetState(dom, &state, NULL, 0) < 0 ||
-		virDomainGetUUIDString(dom, d->uuid) < 0)
-		return false;
-	d->name = strdup(virDomainGetName(dom));
-	d->state = virt_state_of(state);
-	d->persistent = persistent > 0;
-	return d->name;
-}
-
-static int answer_domains(struct virt_call *call, virDomainPtr *doms, int count, struct err *e)
-{
-	struct virt_answer *answer = &call->answer;
-
-	answer->domains = calloc((size_t)count + 1, sizeof(*answer->domains));
-	if (!answer->domains)
-		return err_set(e, ERR_FAILED, "MEMORY", "no memory for %d domains", count);
-	for (int i = 0; i < count; i++)
-		if (describe(doms[i], &answer->domains[answer->count]))
-			answer->count++;
-	return 0;
-}
-
-static int run_list(struct virt_call *call, struct err *e)
-{
-	virDomainPtr *doms = NULL;
-	int count = virConnectListAllDomains(call->conn, &doms, 0);
-	int rc;
-
-	if (count < 0)
-		return virt_err(e, "list the domains");
-	rc = answer_domains(call, doms, count, e);
-	for (int i = 0; i < count; i++)
-		virDomainFree(doms[i]);
-	free(doms);
-	return rc;
-}
-
-static int run_look(struct virt_call *call, struct err *e)
-{
-	auto_domain virDomainPtr dom = virDomainLookupByUUIDString(call->conn, call->domain);
-
-	if (!dom)
-		dom = virDomainLookupByName(call->conn, call->domain);
-	if (!dom && virGetLastError() && virGetLastError()->code != VIR_ERR_NO_DOMAIN)
-		return virt_err(e, call->domain);
-	return answer_domains(call, &dom, dom ? 1 : 0, e);
-}
-
-static int run_xml(struct virt_call *call, struct err *e)
-{
-	auto_domain virDomainPtr dom = call_domain(call, e);
-	unsigned int flags = VIR_DOMAIN_XML_SECURE;
-
-	if (!dom)
-		return -1;
-	if (call->which == VIRT_CONFIG)
-		flags |= VIR_DOMAIN_XML_INACTIVE;
-	call->answer.text = virDomainGetXMLDesc(dom, flags);
-	return call->answer.text ? 0 : virt_err(e, "its XML");
-}
-
-static int run_capabilities(struct virt_call *call, struct err *e)
-{
-	call->answer.text = virConnectGetCapabilities(call->conn);
-	return call->answer.text ? 0 : virt_err(e, "its capabilities");
-}
-
-static unsigned int affect(unsigned int which)
-{
-	static_assert((int)VIRT_LIVE == (int)VIR_DOMAIN_AFFECT_LIVE &&
-			      (int)VIRT_CONFIG == (int)VIR_DOMAIN_AFFECT_CONFIG,
-		"libvirt's bits");
-	return which;
-}
-
-static int run_plug(struct virt_call *call, struct err *e)
-{
-	auto_domain virDomainPtr dom = call_domain(call, e);
-
-	if (!dom)
-		return -1;
-	return virDomainAttachDeviceFlags(dom, call->text, affect(call->which)) < 0
-		       ? virt_err(e, "add the device")
-		       : 0;
-}
-
-static int run_unplug(struct virt_call *call, struct err *e)
-{
-	auto_domain virDomainPtr dom = call_domain(call, e);
-
-	if (!dom)
-		return -1;
-	return virDomainDetachDeviceAlias(dom, call->text, affect(call->which)) < 0
-		       ? virt_err(e, "take the device away")
-		       : 0;
-}
-
-static int run_metadata(struct virt_call *call, struct err *e)
-{
-	auto_domain virDomainPtr dom = call_domain(call, e);
-
-	if (!dom)
-		return -1;
-	return virDomainSetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, call->text, VIRT_METADATA_KEY,
-		       VIRT_METADATA_URI, affect(call->which)) < 0
-		       ? virt_err(e, "describe it in the metadata")
-		       : 0;
-}
-
-static int run_define(struct virt_call *call, struct err *e)
-{
-	auto_domain virDomainPtr dom = virDomainDefineXML(call->conn, call->text);
-
-	return dom ? 0 : virt_err(e, "define the domain");
-}
-
-static int (*const runs[])(struct virt_call *call, struct err *e) = {
-	[VIRT_LIST] = run_list,
-	[VIRT_LOOK] = run_look,
-	[VIRT_XML] = run_xml,
-	[VIRT_CAPABILITIES] = run_capabilities,
-	[VIRT_PLUG] = run_plug,
-	[VIRT_UNPLUG] = run_unplug,
-	[VIRT_METADATA] = run_metadata,
-	[VIRT_DEFINE] = run_define,
-};
-static_assert(ARRAY_SIZE(runs) == VIRT_OPS, "a function for each");
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
@@ -274,9 +45,13 @@ static void call_free(struct virt_call *call)
 	for (size_t i = 0; i < call->answer.count; i++)
 		free(call->answer.domains[i].name);
 	free(call->answer.domains);
-	free(call->answer.text);
+	free(call->answer.live);
+	free(call->answer.config);
+	free(call->answer.capabilities);
 	free(call->domain);
+	free(call->alias);
 	free(call->text);
+	free(call->metadata);
 	free(call);
 }
 
@@ -394,7 +169,7 @@ static int run_close(struct virt_call *call, struct err *e)
 	(void)e;
 	if (call->has_events) {
 		virConnectUnregisterCloseCallback(call->conn, on_close);
-		for (size_t i = 0; i < EVENTS; i++)
+		for (size_t i = 0; i < VIRT_EVENTS; i++)
 			if (call->event_ids[i] >= 0)
 				virConnectDomainEventDeregisterAny(call->conn, call->event_ids[i]);
 	}
@@ -419,34 +194,44 @@ static void virt_close(struct virt *v, virConnectPtr conn, const int *event_ids)
 	call_free(call);
 }
 
+/* NULL stays NULL. False: no memory. */
+static bool copy(char **to, const char *text)
+{
+	*to = text ? strdup(text) : NULL;
+	return *to || !text;
+}
+
+static int call_take(struct virt_call *call, const struct virt_ask *ask, struct err *e)
+{
+	call->which = ask->which;
+	if (!copy(&call->domain, ask->domain) || !copy(&call->alias, ask->alias) ||
+		!copy(&call->text, ask->text) || !copy(&call->metadata, ask->metadata))
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a call of libvirt");
+	virConnectRef(call->v->conn);
+	call->conn = call->v->conn;
+	return 0;
+}
+
 struct virt_call *virt_do(
 	struct virt *v, const struct virt_ask *ask, virt_done_fn *done, void *arg, struct err *e)
 {
 	struct virt_call *call;
 
-	if (!v->conn) {
+	if (!v || !v->conn) {
 		err_set(e, ERR_UNREACHABLE, "LIBVIRT-DOWN", "there is no connection to libvirt");
-		err_evidence(e, "%s", v->uri);
+		err_evidence(e, "%s", v ? v->uri : "--libvirt none");
 		err_fix(e, "start libvirtd, or tell iovd where it is (--libvirt)");
 		return NULL;
 	}
-	call = call_new(v, runs[ask->op], ask->deadline_ms ?: VIRT_DEADLINE_MS, e);
+	call = call_new(v, virt_runs[ask->op], ask->deadline_ms ?: VIRT_DEADLINE_MS, e);
 	if (!call)
 		return NULL;
-	call->which = ask->which;
-	call->domain = ask->domain ? strdup(ask->domain) : NULL;
-	call->text = ask->text ? strdup(ask->text) : NULL;
 	call->done = done;
 	call->arg = arg;
-	if ((!ask->domain || call->domain) && (!ask->text || call->text)) {
-		virConnectRef(v->conn);
-		call->conn = v->conn;
-		if (call_start(call, e) == 0)
-			return call;
+	if (call_take(call, ask, e) == 0 && call_start(call, e) == 0)
+		return call;
+	if (call->conn)
 		virConnectClose(call->conn);
-	} else {
-		err_set(e, ERR_FAILED, "MEMORY", "no memory for a call of libvirt");
-	}
 	call_end(call);
 	call_free(call);
 	return NULL;
@@ -540,7 +325,7 @@ static void on_job(
 static const struct {
 	int id;
 	virConnectDomainEventGenericCallback fn;
-} wanted_events[EVENTS] = {
+} wanted_events[VIRT_EVENTS] = {
 	{VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle)},
 	{VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_removed)},
 	{VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, VIR_DOMAIN_EVENT_CALLBACK(on_kept)},
@@ -585,12 +370,12 @@ static void on_close(virConnectPtr conn, int reason, void *arg)
 	virt_retry(v, &e);
 }
 
-static int ask_for_events(virConnectPtr conn, struct virt *v, int ids[EVENTS], struct err *e)
+static int ask_for_events(virConnectPtr conn, struct virt *v, int ids[VIRT_EVENTS], struct err *e)
 {
 	if (virConnectSetKeepAlive(conn, KEEPALIVE_S, KEEPALIVE_COUNT) < 0 ||
 		virConnectRegisterCloseCallback(conn, on_close, v, NULL) < 0)
 		return virt_err(e, "watch the connection");
-	for (size_t i = 0; i < EVENTS; i++) {
+	for (size_t i = 0; i < VIRT_EVENTS; i++) {
 		ids[i] = virConnectDomainEventRegisterAny(
 			conn, NULL, wanted_events[i].id, wanted_events[i].fn, v, NULL);
 		if (ids[i] < 0)

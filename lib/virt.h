@@ -84,11 +84,16 @@ enum virt_which { VIRT_LIVE = 1, VIRT_CONFIG = 2 };
 enum virt_op {
 	VIRT_LIST,         /* all domains -> domains */
 	VIRT_LOOK,         /* domain -> domains: one, or none when there is none such */
-	VIRT_XML,          /* domain, which (one of them), -> text; with secrets */
-	VIRT_CAPABILITIES, /* -> text */
-	VIRT_PLUG,         /* domain, which, text: the device's XML */
-	VIRT_UNPLUG,   /* domain, which (one), text: its alias. LIVE: only begun, the event says */
-	VIRT_METADATA, /* domain, which, text: of our namespace; NULL takes it away */
+	VIRT_CAPABILITIES, /* -> capabilities */
+	VIRT_DEFINITIONS,  /* domain -> live, config */
+	/*
+	 * domain, which (one), alias, text, metadata: it has this device, once, and this
+	 * description. Nothing where the domain has no such definition.
+	 */
+	VIRT_PLUG,
+	/* The same, it has it not. LIVE -> asked: whether the guest was, and an event will say. */
+	VIRT_UNPLUG,
+	VIRT_DESCRIBE, /* domain, which (one), metadata */
 	VIRT_DEFINE,   /* text: the domain's XML */
 	VIRT_OPS
 };
@@ -98,18 +103,22 @@ enum virt_op {
 
 struct virt_ask {
 	enum virt_op op;
-	const char *domain; /* its UUID, or (VIRT_LOOK) its name */
-	unsigned int which;
-	const char *text;
+	enum virt_which which;
+	const char *domain;   /* its UUID */
+	const char *alias;    /* of a device, "ua-..." */
+	const char *text;     /* XML */
+	const char *metadata; /* XML of our namespace; "": none */
 	uint64_t deadline_ms; /* 0: VIRT_DEADLINE_MS */
 };
 
-#define VIRT_DEADLINE_MS 20000
+#define VIRT_DEADLINE_MS ((uint64_t)20000)
 
 struct virt_answer {
 	struct virt_domain *domains;
 	size_t count;
-	char *text;
+	char *live, *config; /* XML; NULL: it does not run, is not defined */
+	char *capabilities;  /* XML of the host's */
+	bool asked;
 };
 
 /* `answer` is the call's; NULL when e says why not. A call past its deadline (ERR_TIMED_OUT) may

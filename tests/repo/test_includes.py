@@ -42,7 +42,7 @@ HOMES = (
     (r"event2?/.*|event\.h", r"daemon/loop\.c"),
     (r"sqlite3\.h", r"lib/store\.c"),
     (r"netlink/.*", r"lib/netlink\.c"),
-    (r"libvirt/.*", r"lib/virt(_events)?\.c"),
+    (r"libvirt/.*", r"lib/virt(_\w+)?\.[ch]"),
     (r"json-c/.*|json\.h", r"proto/.*|cli/out_json\.c"),
     (r"liburing\.h", r"lib/backends/((blk|net)_)?uring\.[ch]"),
     (r"linux/(vfio|iommufd)\.h", r"lib/iommu/.*"),

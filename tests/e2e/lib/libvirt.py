@@ -16,6 +16,7 @@ below host.root, as bind mounts; what is elsewhere is the machine's, at the same
 """
 import os
 import pathlib
+import re
 import signal
 import socket
 import uuid
@@ -25,6 +26,7 @@ from guest import image
 from . import guest, proc
 from .channel import Channel
 from .proc import Failed, Process, Skipped, until
+from .servers import program
 
 FOLDERS = ("run", "var/lib", "var/cache", "var/log", "etc/libvirt")
 # libvirtd wants its default user and group to exist, whatever it is told to run QEMU as.
@@ -226,6 +228,13 @@ class LibvirtHost:
         return 0
 
 
+def hook(socket):
+    """The text of our hook script, for the iovd of this socket."""
+    text = program("iovctl").with_name("systemd").joinpath("libvirt-hook").read_text()
+    ours = f'iovctl="{program("iovctl")} -s {socket}"'
+    return re.sub(r'(?m)^iovctl=".*"$', lambda _: ours, text, count=1)
+
+
 def connect(a, b):
     """A network between two hosts, without a trace outside of them."""
     for host in (a, b):
@@ -265,6 +274,8 @@ DOMAIN = """<domain type='{type}'>
   <on_crash>destroy</on_crash>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <controller type='pci' model='pcie-root'/>
+    {ports}
     {devices}
     <serial type='file'><source path='{console}' append='on'/></serial>
     <channel type='unix'>
@@ -275,6 +286,8 @@ DOMAIN = """<domain type='{type}'>
   </devices>
 </domain>
 """
+# What is hot-plugged needs a free one each.
+PORTS = 8 * "<controller type='pci' model='pcie-root-port'/>"
 SHARED = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 
 
@@ -329,6 +342,7 @@ class Domain(guest.Guest):
                 kernel=boot.kernel,
                 initrd=boot.initramfs,
                 cpu=f"<cpu mode='{'host-passthrough' if cpu == 'host' else 'maximum'}'/>",
+                ports=PORTS,
                 devices=devices,
                 console=console,
                 agent=agent,

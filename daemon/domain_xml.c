@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The description, as a domain's metadata has it; whoever writes it, a domain that has it is ours:
+ *
+ *	<iovd:attachments xmlns:iovd="https://iovd.org/xmlns/domain/1">
+ *	  <attachment name='root' device='/srv/root.img' path='paravirt' target='vda' queues='1'
+ *	              cache='none' on_error='report' readonly='no' owner='libvirt-qemu'/>
+ *	</iovd:attachments>
+ */
+#include "daemon/domain_xml.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/virt.h"
+#include "lib/xml.h"
+
+const char domain_xml_sharing[] = "<memoryBacking><source type='memfd'/><access mode='shared'/>"
+				  "</memoryBacking>";
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static bool attribute_is(const struct xml *x, const char *name, const char *value)
+{
+	char found[64];
+
+	return xml_attribute(x, name, found, sizeof(found)) && strcmp(found, value) == 0;
+}
+
+/* For all of it, or for each NUMA cell that there is. */
+bool domain_xml_shares_memory(const char *xml)
+{
+	unsigned int cells = 0, shared_cells = 0;
+	bool shared = false;
+	struct xml x;
+
+	xml_begin(&x, xml);
+	while (xml_next(&x)) {
+		if (xml_is(&x, "domain/memoryBacking/access"))
+			shared = attribute_is(&x, "mode", "shared");
+		if (!xml_is(&x, "domain/cpu/numa/cell"))
+			continue;
+		cells++;
+		shared_cells += attribute_is(&x, "memAccess", "shared");
+	}
+	return shared || (cells && cells == shared_cells);
+}
+
+static bool has_target(const char *xml, const char *target)
+{
+	struct xml x;
+
+	xml_begin(&x, xml);
+	while (xml_next(&x))
+		if (xml_is(&x, "domain/devices/disk/target") && attribute_is(&x, "dev", target))
+			return true;
+	return false;
+}
+
+bool domain_xml_free_target(const char *xml, const char *other, char target[16])
+{
+	for (int c = 'a'; c <= 'z'; c++) {
+		snprintf(target, 16, "vd%c", c);
+		if (!has_target(xml, target) && !(other && has_target(other, target)))
+			return true;
+	}
+	return false;
+}
+
+/* <baselabel type='qemu'>+64055:+104</baselabel> of the security model "dac". */
+int64_t domain_xml_qemu_user(const char *capabilities)
+{
+	static const char model[] = "<model>dac</model>", label[] = "<baselabel type='qemu'>+";
+	const char *at = strstr(capabilities, model), *end;
+	char number[16] = "";
+	uint64_t user;
+
+	end = at ? strstr(at, "</secmodel>") : NULL;
+	at = at ? strstr(at, label) : NULL;
+	if (!at || !end || at > end)
+		return -1;
+	at += strlen(label);
+	snprintf(number, sizeof(number), "%.*s", (int)MIN(strcspn(at, ":<"), 15), at);
+	return parse_u64(number, INT32_MAX, &user) == 0 ? (int64_t)user : -1;
+}
+
+/* --- changing --------------------------------------------------------------------------------- */
+
+/* `xml` up to `from`, the words, and `xml` from `to`. */
+static char *splice(const char *xml, const char *from, const char *words, const char *to)
+{
+	char *out = NULL;
+
+	if (asprintf(&out, "%.*s%s%s", (int)(from - xml), xml, words, to) < 0)
+		return NULL;
+	return out;
+}
+
+/* In what there is of <memoryBacking>: its own access and source go, whatever else stays. */
+static char *share_inside(const char *xml)
+{
+	static const char words[] = "<source type='memfd'/><access mode='shared'/>";
+	auto_free char *text = strdup(xml);
+
+	for (;;) {
+		struct xml x;
+		char *next;
+
+		if (!text)
+			return NULL;
+		xml_begin(&x, text);
+		while (xml_next(&x) && !xml_is(&x, "domain/memoryBacking/access") &&
+			!xml_is(&x, "domain/memoryBacking/source"))
+			;
+		if (xml_is(&x, ""))
+			break;
+		next = splice(text, x.element, "", xml_end(&x));
+		free(text);
+		text = next;
+	}
+	for (struct xml x = (xml_begin(&x, text), x); xml_next(&x);)
+		if (xml_is(&x, "domain/memoryBacking"))
+			return x.is_empty ? splice(text, x.element, domain_xml_sharing, xml_end(&x))
+					  : splice(text, xml_content(&x), words, xml_content(&x));
+	return NULL;
+}
+
+char *domain_xml_share_memory(const char *xml)
+{
+	const char *devices = NULL;
+	struct xml x;
+
+	xml_begin(&x, xml);
+	while (xml_next(&x)) {
+		if (xml_is(&x, "domain/memoryBacking"))
+			return share_inside(xml);
+		if (xml_is(&x, "domain/devices"))
+			devices = x.element;
+	}
+	return devices ? splice(xml, devices, domain_xml_sharing, devices) : NULL;
+}
+
+/* --- an attachment as a device ---------------------------------------------------------------- */
+
+/* libvirt takes no dot in an alias. */
+void domain_alias(const struct attachment_spec *spec, char alias[DOMAIN_ALIAS_SIZE])
+{
+	snprintf(alias, DOMAIN_ALIAS_SIZE, "ua-iovd-%s", spec->name);
+	for (char *c = alias; *c; c++)
+		if (*c == '.')
+			*c = '_';
+}
+
+static char *disk_xml(const struct registry *r, const struct attachment_spec *spec)
+{
+	char path[PATH_MAX], socket[PATH_MAX], alias[DOMAIN_ALIAS_SIZE];
+	char *out = NULL;
+
+	domain_alias(spec, alias);
+	attachment_socket_path(r, spec, path, sizeof(path));
+	if (!xml_escape(socket, sizeof(socket), path) ||
+		asprintf(&out,
+			"<disk type='vhostuser' device='disk'>"
+			"<driver name='qemu' type='raw' queues='%u'/>"
+			"<source type='unix' path='%s'><reconnect enabled='yes' "
+			"timeout='1'/></source>"
+			"<target dev='%s' bus='virtio'/><alias name='%s'/></disk>",
+			spec->queues, socket, spec->target, alias) < 0)
+		return NULL;
+	return out;
+}
+
+static char *hostdev_xml(const struct attachment_spec *spec)
+{
+	char alias[DOMAIN_ALIAS_SIZE], *out = NULL;
+	struct pci_addr addr;
+
+	domain_alias(spec, alias);
+	if (!pci_addr_parse(spec->device, &addr) ||
+		asprintf(&out,
+			"<hostdev mode='subsystem' type='pci' managed='no'>"
+			"<source><address domain='0x%04x' bus='0x%02x' slot='0x%02x' "
+			"function='0x%x'/>"
+			"</source><alias name='%s'/></hostdev>",
+			addr.domain, addr.bus, addr.slot, addr.function, alias) < 0)
+		return NULL;
+	return out;
+}
+
+char *domain_xml_device(const struct registry *r, const struct attachment_spec *spec)
+{
+	return spec->path == ATTACHMENT_PASSTHROUGH ? hostdev_xml(spec) : disk_xml(r, spec);
+}
+
+/* --- the description -------------------------------------------------------------------------- */
+
+static int put_description(FILE *f, const struct attachment_spec *spec)
+{
+	char device[PATH_MAX];
+
+	if (!xml_escape(device, sizeof(device), spec->device))
+		return -1;
+	return fprintf(f,
+		"<attachment name='%s' device='%s' path='%s' target='%s' queues='%u' cache='%s' "
+		"on_error='%s' readonly='%s' owner='%s'/>",
+		spec->name, device, attachment_path_names[spec->path], spec->target, spec->queues,
+		attachment_cache_names[spec->cache], attachment_on_error_names[spec->on_error],
+		spec->readonly ? "yes" : "no", spec->owner);
+}
+
+char *domain_xml_metadata(struct registry *r, const char *uuid, const struct attachment *with,
+	const struct attachment *without)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	unsigned int count = 0;
+	bool failed = !f;
+
+	if (f)
+		fputs("<attachments>", f);
+	list_for_each (node, registry_list(r)) {
+		const struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (strcmp(a->spec.domain, uuid) != 0 || a == without ||
+			(a != with && a->kept != KEPT_ATTACHED))
+			continue;
+		failed = failed || put_description(f, &a->spec) < 0;
+		count++;
+	}
+	if (f)
+		fputs("</attachments>", f);
+	if (!f || fclose(f) != 0 || failed) {
+		free(text);
+		return NULL;
+	}
+	if (!count)
+		*text = '\0';
+	return text;
+}
+
+static uint64_t number_of(const struct xml *x, const char *name)
+{
+	char text[24];
+	uint64_t value;
+
+	return xml_attribute(x, name, text, sizeof(text)) && parse_u64(text, 256, &value) == 0
+		       ? value
+		       : 0;
+}
+
+static void read_description(const struct xml *x, struct domain_description *d)
+{
+	xml_attribute(x, "name", d->name, sizeof(d->name));
+	xml_attribute(x, "device", d->device, sizeof(d->device));
+	xml_attribute(x, "owner", d->owner, sizeof(d->owner));
+	xml_attribute(x, "path", d->path, sizeof(d->path));
+	xml_attribute(x, "cache", d->cache, sizeof(d->cache));
+	xml_attribute(x, "on_error", d->on_error, sizeof(d->on_error));
+	xml_attribute(x, "target", d->target, sizeof(d->target));
+	d->queues = number_of(x, "queues");
+	d->readonly = attribute_is(x, "readonly", "yes");
+}
+
+/* libvirt gives what is inside of ours our prefix, too. */
+static bool is_description(const struct xml *x)
+{
+	static const char path[] = "domain/metadata/" VIRT_METADATA_KEY ":attachments/";
+	size_t len = strlen(path);
+
+	return strncmp(x->path, path, len) == 0 &&
+	       (strcmp(x->path + len, "attachment") == 0 ||
+		       strcmp(x->path + len, VIRT_METADATA_KEY ":attachment") == 0);
+}
+
+int domain_xml_each(const char *xml,
+	int (*fn)(void *arg, const struct domain_description *d, struct err *e), void *arg,
+	struct err *e)
+{
+	struct xml x;
+
+	xml_begin(&x, xml);
+	while (xml_next(&x)) {
+		struct domain_description d = {0};
+
+		if (!is_description(&x))
+			continue;
+		read_description(&x, &d);
+		if (fn(arg, &d, e) < 0)
+			return -1;
+	}
+	return xml_failed(&x) ? err_set(e, ERR_USAGE, JSON_CODE_PARAM, "the domain's XML is broken")
+			      : 0;
+}

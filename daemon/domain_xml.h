@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A libvirt domain's XML, as far as iovd has to do with it: what is read of it, what is added to it.
+ * No I/O; text that is returned is the caller's to free(), NULL: no memory.
+ */
+#pragma once
+
+#include "daemon/registry.h"
+
+#define DOMAIN_ALIAS_SIZE 64
+
+/* Whether the guest's memory is shared with other processes, as vhost-user needs it. */
+bool domain_xml_shares_memory(const char *xml);
+
+/* What makes it so, for people. */
+extern const char domain_xml_sharing[];
+
+/* The same XML with shared memory. */
+char *domain_xml_share_memory(const char *xml);
+
+/* The first of vda, vdb, ... that neither has. `other` may be NULL. False: all are taken. */
+bool domain_xml_free_target(const char *xml, const char *other, char target[16]);
+
+/* The user id that libvirt runs QEMU as, by its capabilities; -1: it does not say. */
+int64_t domain_xml_qemu_user(const char *capabilities);
+
+/* By which a device of a domain is known as this attachment: "ua-iovd-root". */
+void domain_alias(const struct attachment_spec *spec, char alias[DOMAIN_ALIAS_SIZE]);
+
+/* The device element. */
+char *domain_xml_device(const struct registry *r, const struct attachment_spec *spec);
+
+/*
+ * The description of all attachments of a domain, for its metadata: what iovd needs to make them
+ * again, here or on another host. "" when there are none. `with` is one of them in any case,
+ * `without` (an attachment's id, or NULL) is not.
+ */
+char *domain_xml_metadata(struct registry *r, const char *uuid, const struct attachment *with,
+	const struct attachment *without);
+
+/* One attachment of that description; strings are as long as XML has them, unchecked. */
+struct domain_description {
+	char device[PATH_MAX];
+	char name[64], owner[64], path[32], cache[32], on_error[32], target[32];
+	uint64_t queues;
+	bool readonly;
+};
+
+/*
+ * Calls fn for each attachment that a domain's XML describes, until it returns -1. 0, or -1 with e set: what is there cannot be read.
+ */
+int domain_xml_each(const char *xml,
+	int (*fn)(void *arg, const struct domain_description *d, struct err *e), void *arg,
+	struct err *e);
