@@ -23,7 +23,6 @@ struct attach_op {
 	struct attach_caller next; /* of a renewal: who wants it detached afterwards; or nobody */
 	struct stages *waits;      /* the executor, while a stage waits */
 	struct watch *timer;       /* of the stage that waits */
-	uint64_t deadline_ms;
 	int listen_fd; /* paravirt: from the stage that made it to the one that gives it away */
 	struct virt_call *virt_call; /* that the stage waits for */
 	struct domain_watch guest;   /* ... and the guest's answer */

@@ -39,7 +39,6 @@
 
 #define READY_MS 20000 /* for a worker to serve */
 #define END_MS   10000 /* for a worker to drain and end before it is killed */
-#define IDLE_MS  20    /* to ask again whether the last request is over: there is no event */
 
 /* --- the socket ------------------------------------------------------------------------------- */
 
@@ -244,21 +243,9 @@ static int op_end_worker(struct attach_op *op, struct stages *x, int sig, struct
 	return op_wait(op, x, op_ended_news, op_end_late, END_MS, e);
 }
 
-static void op_idle_ask(void *arg, unsigned int events)
+static void op_idle(void *arg, const struct err *e)
 {
-	struct attach_op *op = arg;
-	struct err e = ERR_INIT;
-
-	(void)events;
-	if (!backing_has_requests(op->a->backing_fd)) {
-		op_wake(op, NULL);
-	} else if (now_ms() > op->deadline_ms) {
-		err_set(&e, ERR_FAILED, "DEV-WEDGED", "requests to %s do not end",
-			op->a->spec.node);
-		op_wake(op, &e);
-	} else {
-		op->d->loop->ops->set_timer(op->timer, IDLE_MS);
-	}
+	op_wake(arg, e);
 }
 
 /* The keeper forgets it, and what described it goes too. */
@@ -277,8 +264,13 @@ static int op_drop_vault(struct attach_op *op, struct stages *x, struct err *e)
 	memset(&op->a->worker, 0, sizeof(op->a->worker));
 	if (op->a->backing_fd < 0) /* after a crash nothing of it is known, and nothing lives */
 		return STAGE_DONE;
-	op->deadline_ms = now_ms() + END_MS;
-	return op_wait(op, x, NULL, op_idle_ask, 0, e);
+	if (op_wait(op, x, NULL, NULL, 0, e) < 0)
+		return -1;
+	if (backing_wait_idle(
+		    op->d->hands, op->a->spec.node, op->a->backing_fd, END_MS, op_idle, op, e) == 0)
+		return STAGE_WAITS;
+	op->waits = NULL;
+	return -1;
 }
 
 /* The undo of attach_worker() is two steps: the second when the first one's wait is over. */

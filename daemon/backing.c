@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "daemon/keeper_proto.h"
@@ -21,6 +23,8 @@
 /* Where QEMU holds locks on an image that it uses. */
 #define QEMU_LOCK_FIRST 100
 #define QEMU_LOCK_COUNT 200
+
+#define ASK_MS 20
 
 /* --- checks ----------------------------------------------------------------------------------- */
 
@@ -48,27 +52,35 @@ static int probe_open(const char *node, bool readonly, struct err *e)
 				: probe_open_file(node, readonly, e);
 }
 
+/* What the kernel knows without asking a server, which may never answer. */
+static bool look_now(int fd, struct statx *st)
+{
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, st) == 0;
+}
+
 uint64_t backing_size(int fd)
 {
-	struct stat st;
+	struct statx st;
 	uint64_t bytes;
 
-	if (fstat(fd, &st) < 0)
+	if (!look_now(fd, &st))
 		return 0;
-	if (S_ISREG(st.st_mode))
-		return (uint64_t)st.st_size;
-	return S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &bytes) == 0 ? bytes : 0;
+	if (S_ISREG(st.stx_mode))
+		return st.stx_size;
+	return S_ISBLK(st.stx_mode) && ioctl(fd, BLKGETSIZE64, &bytes) == 0 ? bytes : 0;
 }
 
 bool backing_is(int fd, uint64_t fs, uint64_t inode, uint64_t number)
 {
-	struct stat st;
+	struct statx st;
 
-	if (fstat(fd, &st) < 0)
+	if (!look_now(fd, &st))
 		return false;
 	if (number)
-		return S_ISBLK(st.st_mode) && st.st_rdev == number;
-	return S_ISREG(st.st_mode) && st.st_dev == fs && st.st_ino == inode;
+		return S_ISBLK(st.stx_mode) &&
+		       makedev(st.stx_rdev_major, st.stx_rdev_minor) == number;
+	return S_ISREG(st.stx_mode) && makedev(st.stx_dev_major, st.stx_dev_minor) == fs &&
+	       st.stx_ino == inode;
 }
 
 static int probe_facts(const char *node, int fd, struct backing_facts *facts, struct err *e)
@@ -109,7 +121,7 @@ static int probe_lock(int fd, int64_t first, int64_t count)
 	return lock.l_type != F_UNLCK;
 }
 
-bool backing_has_requests(int fd)
+static bool has_requests(int fd)
 {
 	return probe_lock(fd, KEEPER_LOCK_BASE, 0) != 0;
 }
@@ -178,9 +190,74 @@ int backing_probe(
 
 /* --- by a hand -------------------------------------------------------------------------------- */
 
-int backing_work_open(char **words, void *result, int *fd, struct err *e)
+/* The same disk, by a descriptor that can be closed at any time. */
+static int without_flush(int fd, struct err *e)
 {
-	return backing_probe(words[0], strcmp(words[1], "ro") == 0, result, fd, e);
+	char path[32];
+	int bare;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	bare = open(path, O_PATH | O_CLOEXEC);
+	return bare < 0 ? err_sys(e, errno, "%s", path) : bare;
+}
+
+int backing_work_open(char **words, void *result, int *out, struct err *e)
+{
+	const struct backing_facts *facts = result;
+	auto_close int fd = -1;
+
+	if (backing_probe(words[0], strcmp(words[1], "ro") == 0, result, &fd, e) < 0)
+		return -1;
+	*out = facts->is_block ? steal_fd(&fd) : without_flush(fd, e);
+	return *out < 0 ? -1 : 0;
+}
+
+int backing_work_idle(char **words, void *result, int *out, struct err *e)
+{
+	auto_close int fd = -1;
+	char path[64];
+
+	(void)result, (void)out, (void)e;
+	snprintf(path, sizeof(path), "/proc/%s/fd/%s", words[0], words[1]);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	while (fd >= 0 && has_requests(fd))
+		poll(NULL, 0, ASK_MS); /* the kernel has no event for it */
+	return 0;
+}
+
+struct idling {
+	backing_idle_fn *done;
+	void *arg;
+};
+
+static void is_idle(void *arg, const void *result, size_t len, int fd, const struct err *e)
+{
+	struct idling i = *(struct idling *)arg;
+	struct err own = ERR_INIT;
+
+	(void)result, (void)len, (void)fd;
+	free(arg);
+	if (e)
+		err_set(&own, ERR_FAILED, "DEV-WEDGED", "requests to the disk do not end");
+	i.done(i.arg, e ? &own : NULL);
+}
+
+int backing_wait_idle(struct hands *hands, const char *node, int fd, uint64_t deadline_ms,
+	backing_idle_fn *done, void *arg, struct err *e)
+{
+	char process[16], number[16];
+	const char *const words[HAND_WORDS] = {BACKING_WORK_IDLE, process, number, NULL};
+	struct idling *i = malloc(sizeof(*i));
+
+	if (!i)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to wait for %s", node);
+	*i = (struct idling){.done = done, .arg = arg};
+	snprintf(process, sizeof(process), "%d", (int)getpid());
+	snprintf(number, sizeof(number), "%d", fd);
+	if (hands_do(hands, node, words, deadline_ms, is_idle, i, e) == 0)
+		return 0;
+	free(i);
+	return -1;
 }
 
 struct waiting {

@@ -2,6 +2,10 @@
 /*
  * The disk behind an attachment: opening it, and what must hold before it is given to a guest. It
  * is done by a hand (daemon/hands.h), because any of it may block for as long as the disk likes.
+ *
+ * So may closing it: some file systems ask their server once more, for every copy of a descriptor,
+ * and whoever exits, or forks a hand, closes all. So of a file the daemon has an O_PATH descriptor,
+ * which leads to it and is nothing more; those who do I/O, or look for locks, open it by that.
  */
 #pragma once
 
@@ -21,7 +25,8 @@ struct backing_facts {
 typedef void backing_done_fn(
 	void *arg, const struct backing_facts *facts, int fd, const struct err *e);
 
-/* Opens and checks `node`; done() gets facts and a descriptor (its own from then on), or e. */
+/* Opens and checks `node`; done() gets facts and a descriptor (its own from then on; of a file, O_PATH),
+ * or e. */
 int backing_open(struct hands *hands, const char *node, bool readonly, backing_done_fn *done,
 	void *arg, struct err *e);
 
@@ -37,11 +42,23 @@ int backing_probe(
 /* The work "open NODE ro|rw" (struct backing_facts, and the descriptor). */
 int backing_work_open(char **words, void *result, int *fd, struct err *e);
 
-/* Whether fd is the disk of these facts still. */
+/* Whether fd is the disk of these facts still. Never waits. */
 bool backing_is(int fd, uint64_t fs, uint64_t inode, uint64_t number);
 
-/* Bytes of an open disk now; 0 when it cannot be told. */
+/* Bytes of an open disk, as far as the kernel knows without waiting; 0 when it cannot be told. */
 uint64_t backing_size(int fd);
 
-/* Whether requests of any worker, dead or alive, may still be on their way to it. */
-bool backing_has_requests(int fd);
+/* No request of any worker, dead or alive, is on its way to the disk any more (e is NULL), or that
+ * cannot be said in time. */
+typedef void backing_idle_fn(void *arg, const struct err *e);
+
+/*
+ * Waits for that, by a hand: `fd` must stay open until done() is called, which is not when this
+ * returns -1. What is gone altogether has no requests.
+ */
+int backing_wait_idle(struct hands *hands, const char *node, int fd, uint64_t deadline_ms,
+	backing_idle_fn *done, void *arg, struct err *e);
+
+/* The work "idle PID FD": of the process whose descriptor it is. */
+#define BACKING_WORK_IDLE "idle"
+int backing_work_idle(char **words, void *result, int *fd, struct err *e);

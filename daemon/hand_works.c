@@ -17,6 +17,7 @@ const struct hand_work hand_works[] = {
 	{FENCE_WORK, 0, fence_work_run},
 	{"group-type", 0, group_type_work},
 	{NBD_WORK_END, sizeof(struct nbd_end), nbd_work_end},
+	{BACKING_WORK_IDLE, 0, backing_work_idle},
 	{"open", sizeof(struct backing_facts), backing_work_open},
 	{FILE_LOOK_WORK, sizeof(struct inventory_look), file_look_work},
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},

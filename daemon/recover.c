@@ -13,7 +13,7 @@
  * The fence has two proofs (safety: "a dead worker is no fence"). The next worker serves, which it
  * does not before the dead one's ring has a completion for every submission; then the keeper closes
  * that ring, and with it the old disk. And no lock of a worker's generation is left on the old disk
- * (backing_has_requests()): that is looked at here, where the old disk is another file, before the
+ * (backing_wait_idle()): that is looked at here, where the old disk is another file, before the
  * word is given to replay. Until that word the new worker submits nothing: it comes up held
  * (vu_hold.c). So at no time can a request of the old path land after one on the new.
  *
@@ -51,11 +51,11 @@
 #include "lib/log.h"
 #include "lib/nbd_uri.h"
 
-#define END_MS    10000 /* for a killed worker to be dead */
+#define END_MS    60000 /* for a killed worker to be dead: it may have to wait for the disk */
+#define SAY_MS    2000  /* for its successor, to say why it does not serve */
 #define READY_MS  60000 /* for its successor to serve: it waits for the old ring */
 #define FENCE_MS  60000
 #define HEAR_MS   200 /* to tell it again */
-#define ASK_MS    20  /* to ask again whether the last request is over: there is no event */
 #define REPLAY_MS 10000
 
 const char recover_verb[] = "recover";
@@ -65,7 +65,8 @@ struct recover {
 	struct attachment *a;
 	struct recover_caller caller;
 	struct recover_wish wish;
-	int old_fd; /* the disk before: for its locks; -1: not known, or the same file */
+	char before[96]; /* the device, in short */
+	int old_fd;      /* the disk before: for its locks; -1: not known, or the same file */
 	struct stages *waits;
 	struct watch *timer;
 	void (*news)(struct recover *r); /* of the stage that waits */
@@ -284,10 +285,22 @@ static void start_news(struct recover *r)
 	}
 }
 
+/* First said, then failed, and tried again: what is on its way there may still be done. */
 static void start_late(void *arg, unsigned int events)
 {
+	struct recover *r = arg;
+	char reason[sizeof(r->a->reason)];
+
 	(void)events;
-	fail(arg, "WORKER", "the worker does not serve: requests to the old device do not end");
+	if (now_ms() >= r->deadline_ms) {
+		fail(r, "WORKER",
+			"the worker does not serve: requests to the old device do not end");
+		return;
+	}
+	snprintf(reason, sizeof(reason), "requests to %.80s have not ended, and may yet be done",
+		r->before);
+	registry_set_state(r->d->registry, r->a, ATTACHMENT_RECOVERING, reason);
+	r->d->loop->ops->set_timer(r->timer, r->deadline_ms - now_ms());
 }
 
 /* The worker is dead: the next one, on the new disk, which it leaves alone until it is told. */
@@ -315,7 +328,8 @@ static void end_news(struct recover *r)
 		return;
 	}
 	r->news = start_news;
-	r->d->loop->ops->set_timer(r->timer, READY_MS);
+	r->deadline_ms = now_ms() + READY_MS;
+	r->d->loop->ops->set_timer(r->timer, SAY_MS);
 }
 
 static int recover_place(struct stages *x, void *arg, struct err *e)
@@ -324,32 +338,27 @@ static int recover_place(struct stages *x, void *arg, struct err *e)
 	struct attachment *a = r->a;
 
 	take_worker(r, true);
-	registry_set_state(r->d->registry, a, ATTACHMENT_RECOVERING, NULL);
+	if (a->state != ATTACHMENT_RECOVERING) /* else it is tried again */
+		registry_set_state(r->d->registry, a, ATTACHMENT_RECOVERING, NULL);
 	if (a->worker.pid == 0) {
 		if (start_next(r, e) < 0)
 			return -1;
-		return wait_for(r, x, start_news, start_late, READY_MS, READY_MS, e);
+		return wait_for(r, x, start_news, start_late, SAY_MS, READY_MS, e);
 	}
 	if (supervisor_kill(r->d->supervisor, a, SIGKILL, e) < 0)
 		return -1;
-	return wait_for(r, x, end_news, start_late, END_MS, END_MS, e);
+	return wait_for(r, x, end_news, start_late, SAY_MS, END_MS, e);
 }
 
 /* --- the fence -------------------------------------------------------------------------------- */
 
-static void fence_ask(void *arg, unsigned int events)
+static void fenced(void *arg, const struct err *e)
 {
 	struct recover *r = arg;
 
-	(void)events;
-	if (!backing_has_requests(r->old_fd)) {
+	if (!e)
 		close_fd(&r->old_fd);
-		wake(r, NULL);
-	} else if (now_ms() > r->deadline_ms) {
-		fail(r, "DEV-WEDGED", "requests to the old device do not end");
-	} else {
-		r->d->loop->ops->set_timer(r->timer, ASK_MS);
-	}
+	wake(r, e);
 }
 
 static int recover_fence(struct stages *x, void *arg, struct err *e)
@@ -359,7 +368,11 @@ static int recover_fence(struct stages *x, void *arg, struct err *e)
 	r->a->disk_changes = false; /* worker and vault have the new one */
 	if (r->old_fd < 0)
 		return STAGE_DONE;
-	return wait_for(r, x, NULL, fence_ask, 0, FENCE_MS, e);
+	r->waits = x;
+	if (backing_wait_idle(r->d->hands, r->before, r->old_fd, FENCE_MS, fenced, r, e) == 0)
+		return STAGE_WAITS;
+	r->waits = NULL;
+	return -1;
 }
 
 /* --- replay ----------------------------------------------------------------------------------- */
@@ -461,6 +474,7 @@ static struct recover *recover_new(struct daemon *d, struct attachment *a,
 	}
 	*r = (struct recover){.d = d, .a = a, .caller = *caller, .wish = *wish, .old_fd = -1};
 	wish->fd = -1;
+	str_copy(r->before, sizeof(r->before), a->spec.device);
 	r->hold = hold_of(a);
 	a->busy = a->disk_changes = true;
 	return r;

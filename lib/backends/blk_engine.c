@@ -19,6 +19,18 @@
 
 const char blk_zeroes[BLK_ZEROES_LEN] PAGE_ALIGN;
 
+/* Whoever asks one of these waits, were it for a file's attributes before it reads. */
+static bool is_served(const struct statfs *fs)
+{
+	static const uint32_t types[] = {FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC, CIFS_SUPER_MAGIC,
+		SMB2_SUPER_MAGIC, V9FS_MAGIC, CEPH_SUPER_MAGIC, AFS_FS_MAGIC};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(types); i++)
+		if ((uint32_t)fs->f_type == types[i])
+			return true;
+	return false;
+}
+
 static void probe_alignment(struct blk_disk *disk)
 {
 #ifdef STATX_DIOALIGN
@@ -82,6 +94,7 @@ int blk_disk_probe(struct blk_disk *disk, int fd, struct err *e)
 			"the disk is neither a regular file nor a block device");
 	disk->in_memory =
 		S_ISREG(st.st_mode) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+	disk->is_served = S_ISREG(st.st_mode) && is_served(&fs);
 	probe_alignment(disk);
 	if (fs.f_type == FUSE_SUPER_MAGIC)
 		probe_volume(disk);

@@ -77,6 +77,7 @@ struct blk_disk {
 	int fd; /* this generation's own description: size, and inline I/O */
 	bool read_only;
 	bool in_memory;        /* tmpfs, ramfs: a system call does not wait */
+	bool is_served;        /* by a process or another host, which may never answer */
 	bool direct;           /* URING_FILE_DIRECT bypasses the page cache */
 	bool is_volume;        /* of a network (volume.h) */
 	uint32_t mem_align;    /* of buffers for direct I/O; a power of two; 0: not known */

@@ -15,6 +15,10 @@
  *	ZERO         step 0: by the file system; step 1, where it cannot: writes; step 2, if it must be
  *	             durable: fdatasync.
  *
+ * Where a file is served, by a process or another host, the kernel would ask the server for the file's
+ * attributes in our own thread before it does the rest elsewhere: there everything is done elsewhere
+ * (IOSQE_ASYNC), so that we still hear, and can be asked to cancel, when it never answers.
+ *
  * Cancelling is asked for one by one. The kernel cancels what waits for a worker of its own (buffered
  * I/O that would block), and nothing that a driver or a file server has got; it says which by the
  * completion: -ECANCELED means that it was never sent (tests/kernel/test_cancel.c). What comes back
@@ -77,7 +81,7 @@ static struct io_uring_sqe *take_sqe(struct blk_uring *g)
 
 static void put_sqe(struct blk_uring *g, struct io_uring_sqe *sqe, const struct blk_io *io)
 {
-	sqe->flags |= IOSQE_FIXED_FILE;
+	sqe->flags |= IOSQE_FIXED_FILE | (g->disk.is_served ? IOSQE_ASYNC : 0);
 	sqe->user_data = uring_tag(URING_KIND_DEVICE, io->tag);
 	g->in_kernel++;
 }
