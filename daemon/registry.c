@@ -283,7 +283,7 @@ static void say_of_hold(struct registry *r, struct attachment *a)
 void registry_set_state(
 	struct registry *r, struct attachment *a, enum attachment_state state, const char *reason)
 {
-	if (a->state == state && (!reason || strcmp(a->reason, reason) == 0))
+	if (a->state == state && strcmp(a->reason, reason ? reason : "") == 0)
 		return;
 	assert(a->state == state || attachment_edge(a->state, state));
 	if (state == ATTACHMENT_FAILED)
@@ -334,6 +334,8 @@ void registry_look(struct registry *r, struct attachment *a)
 	if (a->kept != KEPT_ATTACHED || a->state == ATTACHMENT_DETACHING || a->worker.pid <= 0 ||
 		!a->worker.ready)
 		return;
+	if (a->disk_changes && a->state == ATTACHMENT_RECOVERING)
+		return; /* it may be killed and not dead yet: its words are not the last ones */
 	if (a->page_fd < 0 || session_page_status(a->page_fd, &status, &e) < 0) {
 		registry_set_state(r, a, ATTACHMENT_FAILED,
 			a->page_fd < 0 ? "its session page is lost" : e.msg);
@@ -342,6 +344,6 @@ void registry_look(struct registry *r, struct attachment *a)
 	a->connected = status.connected;
 	if (a->incoming && !status.incoming)
 		note_arrived(r, a);
-	registry_set_state(
-		r, a, state_of(a, &status), status.failed || status.hold ? status.reason : NULL);
+	registry_set_state(r, a, state_of(a, &status),
+		status.failed || status.hold || status.late ? status.reason : NULL);
 }

@@ -128,7 +128,8 @@ struct attachment {
 	struct attachment_spec spec;
 	enum attachment_kept kept;
 	enum attachment_state state;
-	char reason[160];          /* of ATTACHMENT_FAILED and ATTACHMENT_HELD */
+	char reason[160]; /* of ATTACHMENT_FAILED, _HELD; why _RECOVERING takes long; else of what
+			     is late; or "" */
 	struct keeper_item worker; /* what the keeper last said */
 	char failure[160];         /* why its worker could not start; or "" */
 	int page_fd;               /* the session page, or -1 */

@@ -82,6 +82,8 @@ static void put_pending_action(const struct attachment *a, struct json_out *o)
 	else if (a->state == ATTACHMENT_INCOMING)
 		json_out_str(
 			o, key, "start the VM from the memory that was saved with its I/O state");
+	else if (a->reason[0])
+		json_out_fmt(o, key, "look at its disk: %s", a->reason);
 	else
 		json_out_null(o, key);
 }

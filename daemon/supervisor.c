@@ -69,9 +69,9 @@ int supervisor_spawn(struct supervisor *s, struct attachment *a, struct err *e)
 {
 	const struct attachment_spec *spec = &a->spec;
 	unsigned int flags = spec->readonly ? KEEPER_SPAWN_READONLY : 0;
-	char queues[32], cache[32], serial[48], user[80];
-	const char *words[] = {"blk", queues, cache, serial, user, NULL, NULL, NULL};
-	unsigned int count = 5;
+	char queues[32], cache[32], serial[48], user[80], io_timeout[48];
+	const char *words[] = {"blk", queues, cache, serial, user, io_timeout, NULL, NULL, NULL};
+	unsigned int count = 6;
 
 	if (spec->cache == ATTACHMENT_CACHE_NONE)
 		flags |= KEEPER_SPAWN_DIRECT;
@@ -79,6 +79,8 @@ int supervisor_spawn(struct supervisor *s, struct attachment *a, struct err *e)
 	snprintf(cache, sizeof(cache), "--cache=%s", attachment_cache_names[spec->cache]);
 	snprintf(serial, sizeof(serial), "--serial=%.20s", spec->name); /* all that virtio has */
 	snprintf(user, sizeof(user), "--user=%s", s->user);
+	snprintf(io_timeout, sizeof(io_timeout), "--io-timeout-ms=%llu",
+		(unsigned long long)spec->rescue.io_timeout_ms);
 	if (spec->readonly)
 		words[count++] = "--read-only";
 	if (spec->on_error == ON_ERROR_HOLD)

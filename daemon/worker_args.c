@@ -59,6 +59,7 @@ enum option_id {
 	OPT_OLD_RING_FD,
 	OPT_BACKING_FD,
 	OPT_HOLD,
+	OPT_IO_TIMEOUT_MS,
 	OPT_IDLE,
 	OPT_PRINT_CAPABILITIES,
 	OPT_VERSION,
@@ -82,6 +83,7 @@ static const struct option options[] = {
 	{"old-ring-fd", required_argument, NULL, OPT_OLD_RING_FD},
 	{"backing-fd", required_argument, NULL, OPT_BACKING_FD},
 	{"hold", no_argument, NULL, OPT_HOLD},
+	{"io-timeout-ms", required_argument, NULL, OPT_IO_TIMEOUT_MS},
 	{"idle", no_argument, NULL, OPT_IDLE},
 	{"print-capabilities", no_argument, NULL, OPT_PRINT_CAPABILITIES},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -182,6 +184,8 @@ static int take_option(struct worker_args *a, enum option_id id, const char *wor
 		return parse_fd(&a->old_ring_fd, word);
 	case OPT_BACKING_FD:
 		return parse_fd(&a->backing_fd, word);
+	case OPT_IO_TIMEOUT_MS:
+		return parse_u64(word, INT64_MAX, &a->io_timeout_ms);
 	case OPT_HOLD:
 		a->hold = true;
 		return 0;

@@ -20,7 +20,8 @@ struct worker_args {
 	int fd; /* alone: the socket, listening or connected; else -1 */
 	/* Born by the keeper (daemon/keeper_proto.h): -1 when alone. */
 	int control_fd, ring_fd, old_ring_fd, backing_fd;
-	bool hold; /* host errors are not the guest's: vu_hold.c */
+	uint64_t io_timeout_ms; /* a request that takes longer is late: vu_late.c; 0: none is */
+	bool hold;              /* host errors are not the guest's: vu_hold.c */
 	bool idle; /* the disk is read-only for now, and not for the guest: its gate is shut */
 	/* Print this and end with 0. */
 	bool print_capabilities, help, version;

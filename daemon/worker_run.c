@@ -326,6 +326,8 @@ static int make_session(struct worker *w, struct err *e)
 		.ring = &w->ring,
 		.backend = w->backend,
 		.drain_timeout_ms = w->args.drain_timeout_ms,
+		.io_timeout_ms = w->args.io_timeout_ms,
+		.holds = w->args.hold,
 		.changed = session_changed,
 		.report = session_report,
 		.arg = w,

@@ -75,10 +75,15 @@ int session_page_hold(int fd, uint32_t *number, struct err *e)
 	const off_t at = offsetof(struct session_page, hold);
 	const off_t reason_at = at + (off_t)offsetof(struct page_hold, reason);
 	static const char reason[sizeof(((struct page_hold *)0)->reason)] = "its disk is changed";
+	const off_t late_at = (off_t)offsetof(struct session_page, late.hold);
+	const uint32_t none = 0;
 	struct page_hold hold;
 
 	if (pread(fd, &hold, sizeof(hold), at) != sizeof(hold))
 		return err_sys(e, errno, "read the session page");
+	/* What was late only is nobody's to release now but the daemon's. */
+	if (pwrite(fd, &none, sizeof(none), late_at) != sizeof(none))
+		return err_sys(e, errno, "write the session page");
 	*number = hold.number;
 	if (hold.number != hold.released)
 		return 0;
@@ -175,8 +180,13 @@ int session_page_status(int fd, struct session_status *status, struct err *e)
 	};
 	if (page.hold.number != page.hold.released)
 		status->hold = page.hold.number;
-	copy_reason(status->reason, status->failed ? page.reason : page.hold.reason,
-		status->failed ? sizeof(page.reason) : sizeof(page.hold.reason));
+	status->late = MIN(page.late.count, SESSION_REQUESTS_MAX);
+	if (status->failed)
+		copy_reason(status->reason, page.reason, sizeof(page.reason));
+	else if (status->hold || !status->late)
+		copy_reason(status->reason, page.hold.reason, sizeof(page.hold.reason));
+	else
+		copy_reason(status->reason, page.late.words, sizeof(page.late.words));
 	return 0;
 }
 
@@ -217,6 +227,7 @@ int session_page_requests(int fd, struct session_request *out, struct err *e)
 			.sector = r->sector,
 			.sectors = r->sectors,
 			.ring = MIN(r->ring, VU_MAX_QUEUES - 1u),
+			.id = r->id,
 		};
 	}
 	qsort(out, (size_t)count, sizeof(out[0]), by_age);

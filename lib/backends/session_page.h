@@ -69,7 +69,8 @@ struct session_status {
 	uint32_t hold;               /* the number of the hold that it is in; 0: none */
 	bool settled;                /* the gate is shut, and nothing is with the host */
 	bool tripped;                /* it was armed, and has shut by itself */
-	char reason[128];            /* of failed, else of the hold; terminated, printable */
+	uint32_t late;               /* requests that take too long, and are not held for it */
+	char reason[128]; /* of failed, else of the hold, else of late; terminated, printable */
 };
 
 /* Reads and bounds a status by pread(); a page of another magic, version or size is an error. */
@@ -100,7 +101,7 @@ struct session_request {
 	enum session_request_what what;
 	uint64_t age_ms;
 	uint64_t sector, sectors; /* of 512 bytes */
-	unsigned int ring;
+	unsigned int ring, id;    /* which name it together */
 };
 
 /*

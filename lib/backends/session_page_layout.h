@@ -82,6 +82,13 @@ struct page_hold {
 	char reason[120];
 };
 
+/* Requests that take longer than they may (vu_late.c). */
+struct page_late {
+	uint32_t hold;  /* the number of the hold that is for nothing else; 0: none */
+	uint32_t count; /* without hold: how many there are; words: what the oldest is */
+	char words[120];
+};
+
 /* What the host has to do for one request, for people who ask why it takes so long. */
 struct page_request {
 	uint64_t since_ms; /* handed to the host: CLOCK_MONOTONIC_COARSE */
@@ -89,6 +96,7 @@ struct page_request {
 	uint16_t ring;
 	uint8_t what;  /* enum session_request_what */
 	uint8_t state; /* 0: free; stored last: enum session_request_state */
+	uint16_t id;   /* its head or buffer id: unique in its ring */
 };
 
 /* What another host's session was, to go on from (vu_incoming.c). Written before the first worker. */
@@ -140,6 +148,7 @@ struct session_page {
 	struct page_incoming incoming;
 	struct page_hold hold;
 	struct page_trip trip;
+	struct page_late late;
 };
 
 static_assert(sizeof(struct session_page) <= SESSION_PAGE_SIZE, "the session page holds it all");

@@ -194,6 +194,7 @@ void vu_note_begin(struct backend_host *host, unsigned int ring, struct virtq_ch
 	r->sectors = sectors;
 	r->ring = (uint16_t)ring;
 	r->what = (uint8_t)what;
+	r->id = chain->id;
 	page_commit(r->state, 1);
 }
 

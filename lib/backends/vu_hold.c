@@ -19,6 +19,8 @@
  *				says: n+1 is released
  *	n+1 released		replays, then all is as always		replays
  *
+ * A request that takes too long begins a hold, too, of which nothing is parked (vu_late.c).
+ *
  * The word names the hold, so it can be said any number of times, and one that comes late does not
  * release the next hold.
  *
@@ -62,9 +64,10 @@ void vu_park(struct backend_host *host, unsigned int ring, struct virtq_chain *c
 	s->parked++;
 	if (chain->note)
 		page_commit(s->page->requests[chain->note - 1].state, SESSION_REQUEST_PARKED);
-	if (vu_is_held(s))
+	if (vu_is_held(s) && !vu_hold_is_late(s))
 		return;
 	say_reason(s, chain->note, error);
+	page_commit(s->page->late.hold, 0);
 	page_commit(hold->number, hold->released + 1);
 	vu_point("held");
 	vu_report(s, "requests are held: %s", hold->reason);

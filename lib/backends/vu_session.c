@@ -429,6 +429,8 @@ int vu_session_start(struct vu_session *s, bool ring_seen, struct err *e)
 		resume(s, ring_seen);
 	else if (s->page->connected)
 		finish_ending(s);
+	if (vu_late_begin(s, e) < 0)
+		return -1;
 	vu_session_refresh(s); /* what changed while no worker looked */
 	return 0;
 }
@@ -453,6 +455,7 @@ void vu_session_free(struct vu_session *s)
 	unwatch(s, &s->uring_watch);
 	unwatch(s, &s->drain_timer);
 	unwatch(s, &s->door_timer);
+	unwatch(s, &s->late_timer);
 	unwatch(s, &s->poll_timer);
 	for (unsigned int i = 0; i < s->ring_count; i++) {
 		unwatch(s, &s->rings[i].kick);

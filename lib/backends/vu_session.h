@@ -23,6 +23,9 @@ struct vu_session_config {
 	struct io_uring *ring;     /* mapped; ours alone */
 	struct backend *backend;
 	uint64_t drain_timeout_ms; /* how long the VMM may have to wait for requests to end */
+	uint64_t
+		io_timeout_ms; /* how long a request may be with the host (vu_late.c); 0: for ever */
+	bool holds;            /* what the host cannot do is held (vu_hold.c) */
 	/* What session_page.h's status says has changed; may be NULL. */
 	void (*changed)(void *arg);
 	/* One sentence for the log: why a connection is closed, how a ring broke, and the like. */

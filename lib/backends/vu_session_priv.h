@@ -64,7 +64,9 @@ struct vu_session {
 	struct watch *conn_watch, *listen_watch, *uring_watch;
 	struct watch *drain_timer; /* runs while a message waits for requests to end */
 	struct watch *poll_timer;  /* runs while a ring without kicks runs */
-	struct watch *door_timer;  /* opens the listening socket again after a refusal */
+	struct watch *late_timer;  /* looks for requests that take too long (vu_late.c) */
+	uint64_t late_tick_ms;
+	struct watch *door_timer; /* opens the listening socket again after a refusal */
 
 	struct vu_incoming in;
 	uint8_t scratch[VU_HEADER_SIZE + VU_PAYLOAD_MAX]; /* consumed bytes go here */
@@ -178,6 +180,9 @@ void vu_incoming_arrived(struct vu_session *s, unsigned int index);
 /* vu_hold.c */
 bool vu_is_held(const struct vu_session *s);
 void vu_park(struct backend_host *host, unsigned int ring, struct virtq_chain *chain, int error);
+/* vu_late.c: a hold that began because a request takes too long, and nothing else. */
+bool vu_hold_is_late(const struct vu_session *s);
+int vu_late_begin(struct vu_session *s, struct err *e);
 /* The ring is let go: its parked requests are in the region, and nowhere else any more. */
 void vu_forget_parked(struct vu_ring *r);
 
