@@ -94,6 +94,27 @@ def errors(daemon, scratch):
     return checked[0]
 
 
+def slow(daemon, scratch):
+    """A server that takes its time: a quiesce that cannot wait so long is as if it had not been."""
+    image = disk.blank(scratch / "slow.img", 4)
+    filters = ("delay", "rdelay=1000ms", "wdelay=1000ms")
+    with Nbdkit(image, scratch, "slow", filters=filters) as server:
+        one = daemon.attach(server.uri, "vm1", "slow")
+        with History(one.socket, scratch, "slow", depth=DEPTH, blocks=32) as history:
+            one.wait("active")
+            until(lambda: one.now()["in_flight"], 20, "requests at the server")
+            for option in ((), ("--carry",)):
+                stuck = daemon.ctl("quiesce", one.id, "--timeout", "200", *option, check=False)
+                expect(5, stuck, "requests do not end within 200 ms")
+                one.wait("active")
+            daemon.ctl("quiesce", one.id, "--timeout", "25000")
+            one.wait("quiesced")
+            daemon.ctl("resume", one.id)
+            checked = history.end()
+        daemon.ctl("detach", one.id)
+    return checked
+
+
 def relay_dies(one, uri):
     """The process that spoke with the server, and with it what it knew."""
     pid, = relays(uri)
@@ -168,7 +189,7 @@ def test(scratch):
         beside = disk.blank(scratch / "beside.img", 4)
         with Nbdkit(beside, scratch, "beside") as server, \
                 scene(daemon, scratch, "beside", server) as (_, untouched):  # fmt: skip
-            done = [errors(daemon, scratch), died(daemon, scratch), other_volumes(daemon, scratch)]
+            done = [scene_(daemon, scratch) for scene_ in (errors, slow, died, other_volumes)]
             garbage(daemon, scratch)
     total = sum(checked.requests for checked in done)
     return f"{total} requests; beside them: {untouched[0]}"
