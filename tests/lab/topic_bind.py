@@ -98,9 +98,10 @@ def check_no_driver(iovd):
     before = state([bdf])
     expect_equal(before[bdf], (None, None), "edu has a driver")
     check_bound(iovd.ok("bind", bdf, "vfio"), [bdf], before)
-    inside.modprobe("pci-stub")
-    answer = iovd.ok("bind", bdf, "pci-stub")["bindings"][0]
-    expect_equal((answer["driver"], answer["before"]), ("pci-stub", None), "bound anew")
+    if inside.KERNEL == "debian":  # the lab's own has no other driver that takes any device
+        inside.modprobe("pci-stub")
+        answer = iovd.ok("bind", bdf, "pci-stub")["bindings"][0]
+        expect_equal((answer["driver"], answer["before"]), ("pci-stub", None), "bound anew")
     iovd.ok("release", bdf)
     expect_equal(state([bdf]), before, "state after release")
 
