@@ -10,7 +10,8 @@
  *	the opener's pidfd	ended: the same, also where no close was seen.
  *
  * Both are only hints to look into /proc again. An open is told before the descriptor is in the
- * opener's table, so after one that nobody seems to have made the look is repeated for a while.
+ * opener's table, so after one that nobody seems to have made the look is repeated for a while; each
+ * look reads all of /proc in the daemon's loop, and so they become rare soon.
  *
  * Hands open the nodes, too, but only while the gate is shut (its nodes are root's), and they have
  * closed them before they answer. So nothing is listened to from the shutting of the gate until
@@ -37,8 +38,8 @@
 #include "lib/log.h"
 
 #define NODES_MAX    (2 + ATTACHMENT_MAX_COMPANIONS) /* the group's, and one of each function */
-#define LOOK_MS      10                              /* to look again for who has opened it */
-#define LOOKS        100
+#define LOOK_MS      10 /* to look again for who has opened it; doubled with each look in vain */
+#define LOOKS        8
 #define TRY_AGAIN_MS 10000
 
 /* --- its nodes -------------------------------------------------------------------------------- */
@@ -295,7 +296,8 @@ static void watched_look(struct watched *w, struct attachment *a)
 		a->vmm_pid = 0;
 		attach_renew(w->owner->d, a);
 	} else if (w->looks && --w->looks) {
-		w->owner->d->loop->ops->set_timer(w->look_timer, LOOK_MS);
+		w->owner->d->loop->ops->set_timer(
+			w->look_timer, (uint64_t)LOOK_MS << (LOOKS - 1 - w->looks));
 	}
 }
 
