@@ -35,7 +35,8 @@ def fill(path, count):
 
 def use_in_guest(machine, wanted):
     """What the host wrote is there; what is written is read back; the digest of what is left."""
-    machine.run("test -b /dev/nvme0n1")
+    is_there = lambda: machine.out("ls /dev/nvme0n1 2>&1") == "/dev/nvme0n1"  # noqa: E731
+    inside.wait_for(is_there, "the guest's disk", 60)
     seen = machine.out("dd if=/dev/nvme0n1 bs=1M count=1 2>/dev/null | sha256sum")
     expect_equal(seen.split()[0], wanted, "the host's bytes, read by the guest")
     machine.run(
