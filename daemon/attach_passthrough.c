@@ -131,7 +131,7 @@ static int set_group_type(struct attach_op *op, struct stages *x, const char *ty
 {
 	const struct device *device =
 		inventory_find(op->d->inventory, DEVICE_PCI, op->a->spec.device);
-	struct group_type_plan plan = {.group = 0};
+	struct group_type_plan plan = {.is_lent = true};
 
 	if (!op->a->spec.passthrough.group_type[0] || !device || device->iommu_group < 0)
 		return STAGE_DONE;

@@ -68,7 +68,7 @@ static int keep(struct daemon *d, const struct group_type_plan *plan, struct err
 {
 	char boot[BOOT_ID_MAX];
 
-	if (!is_translate(plan->before))
+	if (plan->is_lent || !is_translate(plan->before))
 		return 0;
 	read_boot_id(d, boot);
 	return store_run(d->store,

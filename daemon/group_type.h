@@ -23,6 +23,7 @@ struct group_type_plan {
 	uint32_t group;
 	char before[GROUP_TYPE_MAX]; /* what it is, as the kernel says it */
 	char word[GROUP_TYPE_MAX];   /* what is written */
+	bool is_lent;                /* who changes it gives it back: nothing to remember */
 };
 
 /*
