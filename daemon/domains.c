@@ -47,6 +47,8 @@ static bool same_uuid(const char *uuid, const char *name)
 
 static struct domain *find_uuid(const struct domains *domains, const char *uuid)
 {
+	if (!domains)
+		return NULL;
 	list_for_each (node, &domains->list) {
 		struct domain *domain = list_entry(node, struct domain, node);
 
@@ -164,8 +166,9 @@ static bool is_first_of_vm(struct registry *r, const struct attachment *a)
 void vms_put(struct daemon *d, struct json_out *o, const char *key)
 {
 	json_out_array(o, key);
-	list_for_each (node, &d->domains->list)
-		put_domain(d->domains, list_entry(node, struct domain, node), o, NULL);
+	if (d->domains)
+		list_for_each (node, &d->domains->list)
+			put_domain(d->domains, list_entry(node, struct domain, node), o, NULL);
 	list_for_each (node, registry_list(d->registry)) {
 		const struct attachment *a = list_entry(node, struct attachment, node);
 
