@@ -6,8 +6,8 @@
 #include "cli/out.h"
 
 extern const struct cmd cmd_attach, cmd_bind, cmd_bridge, cmd_detach, cmd_explain, cmd_group,
-	cmd_hook, cmd_job, cmd_list, cmd_quiesce, cmd_recover, cmd_release, cmd_restore, cmd_resume,
-	cmd_run, cmd_save, cmd_show, cmd_vf, cmd_watch;
+	cmd_hook, cmd_job, cmd_list, cmd_migrate, cmd_quiesce, cmd_recover, cmd_release,
+	cmd_restore, cmd_resume, cmd_run, cmd_save, cmd_show, cmd_vf, cmd_watch;
 
 const struct cmd *const cmd_all[] = {
 	&cmd_list,
@@ -22,6 +22,7 @@ const struct cmd *const cmd_all[] = {
 	&cmd_recover,
 	&cmd_save,
 	&cmd_restore,
+	&cmd_migrate,
 	&cmd_bind,
 	&cmd_release,
 	&cmd_vf,

@@ -262,6 +262,8 @@ static int op_drop_vault(struct attach_op *op, struct stages *x, struct err *e)
 	if (forget_vault(op->d, op->a, e) < 0)
 		return -1;
 	memset(&op->a->worker, 0, sizeof(op->a->worker));
+	if (op->a->gate & SESSION_GATE_IDLE) /* it had none, and others' are not waited for */
+		return STAGE_DONE;
 	if (op->a->backing_fd < 0) /* after a crash nothing of it is known, and nothing lives */
 		return STAGE_DONE;
 	if (op_wait(op, x, NULL, NULL, 0, e) < 0)

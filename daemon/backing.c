@@ -180,6 +180,7 @@ int backing_probe(
 	if (fd < 0 || probe_facts(node, fd, facts, e) < 0 || probe_locks(node, fd, e) < 0 ||
 		probe_claim(node, facts, e) < 0)
 		return -1;
+	facts->is_locked = probe_lock(fd, KEEPER_LOCK_BASE, 0) == 1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	facts->is_direct = direct >= 0;
@@ -258,6 +259,14 @@ int backing_wait_idle(struct hands *hands, const char *node, int fd, uint64_t de
 		return 0;
 	free(i);
 	return -1;
+}
+
+int backing_work_sync(char **words, void *result, int *out, struct err *e)
+{
+	auto_close int fd = open(words[0], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	(void)result, (void)out;
+	return fd < 0 || fdatasync(fd) < 0 ? err_sys(e, errno, "sync %s", words[0]) : 0;
 }
 
 struct waiting {

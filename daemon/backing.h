@@ -20,6 +20,7 @@ struct backing_facts {
 	uint32_t block_size; /* as a guest will see it */
 	bool is_block;
 	bool is_direct; /* can be read without the page cache */
+	bool is_locked; /* a worker of some iovd has it, as far as locks on it can be seen here */
 };
 
 typedef void backing_done_fn(
@@ -41,6 +42,9 @@ int backing_probe(
 
 /* The work "open NODE ro|rw" (struct backing_facts, and the descriptor). */
 int backing_work_open(char **words, void *result, int *fd, struct err *e);
+
+/* The work "sync NODE": all that was written to it is on it. */
+int backing_work_sync(char **words, void *result, int *fd, struct err *e);
 
 /* Whether fd is the disk of these facts still. Never waits. */
 bool backing_is(int fd, uint64_t fs, uint64_t inode, uint64_t number);

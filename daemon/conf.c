@@ -23,6 +23,7 @@ void conf_init(struct conf *c)
 		.socket_group = "iovd",
 		.worker_user = "iovd-worker",
 		.libvirt = "qemu:///system",
+		.ssh = "ssh",
 	};
 }
 
@@ -37,6 +38,7 @@ static const struct conf_key {
 	{"libvirt", offsetof(struct conf, libvirt), sizeof(((struct conf *)0)->libvirt)},
 	{"worker_user", offsetof(struct conf, worker_user),
 		sizeof(((struct conf *)0)->worker_user)},
+	{"ssh", offsetof(struct conf, ssh), sizeof(((struct conf *)0)->ssh)},
 };
 
 static const struct conf_key *conf_find_key(const char *name)

@@ -7,6 +7,7 @@
 
 #include "lib/watch.h"
 
+struct batons;
 struct conf;
 struct config_reader;
 struct domains;
@@ -31,6 +32,7 @@ struct daemon {
 	struct store *store;
 	struct registry *registry;
 	struct passthrough *passthrough;
+	struct batons *batons;
 	struct supervisor *supervisor;
 	struct domains *domains;
 	struct reconcile *reconcile;

@@ -47,6 +47,18 @@ const struct method dispatch_methods[] = {
 	{MANAGER("Restore"), ROLE_CHANGE, LOCK_JOB, .params = &do_restore_params,
 		.run = do_restore},
 
+	{MANAGER("Migrate"), ROLE_CHANGE, LOCK_JOB, .params = &do_migrate_params,
+		.run = do_migrate},
+	{MANAGER("CheckMove"), ROLE_CHANGE, LOCK_JOB, .params = &do_check_move_params,
+		.run = do_check_move},
+	{MANAGER("Reserve"), ROLE_CHANGE, LOCK_JOB, .params = &do_reserve_params,
+		.run = do_reserve},
+	{MANAGER("Grant"), ROLE_CHANGE, LOCK_NONE, .params = &do_grant_params, .run = do_grant},
+	{MANAGER("Revoke"), ROLE_CHANGE, LOCK_NONE, .params = &do_revoke_params, .run = do_revoke},
+	{MANAGER("EndMove"), ROLE_CHANGE, LOCK_NONE, .params = &do_move_params, .run = do_end_move},
+	{MANAGER("ShowMove"), ROLE_CHANGE, LOCK_NONE, .params = &do_move_params,
+		.run = do_show_move},
+
 	{MANAGER("Bind"), ROLE_CHANGE, LOCK_JOB, .params = &do_bind_params, .names = "device",
 		.run = do_bind},
 	{MANAGER("Release"), ROLE_CHANGE, LOCK_JOB, .params = &do_release_params, .names = "device",

@@ -44,11 +44,26 @@ void do_resume(struct request *rq, const void *args);
 extern const struct json_params do_quiesce_params;
 extern const struct json_params do_resume_params;
 
-/* do_iostate.c */
+/* do_save.c, do_iostate.c */
 void do_save(struct request *rq, const void *args);
 void do_restore(struct request *rq, const void *args);
+void do_reserve(struct request *rq, const void *args);
+void do_check_move(struct request *rq, const void *args);
 extern const struct json_params do_save_params;
 extern const struct json_params do_restore_params;
+extern const struct json_params do_reserve_params;
+extern const struct json_params do_check_move_params;
+
+/* do_migrate.c */
+void do_migrate(struct request *rq, const void *args);
+void do_grant(struct request *rq, const void *args);
+void do_revoke(struct request *rq, const void *args);
+void do_end_move(struct request *rq, const void *args);
+void do_show_move(struct request *rq, const void *args);
+extern const struct json_params do_migrate_params;
+extern const struct json_params do_grant_params;
+extern const struct json_params do_revoke_params;
+extern const struct json_params do_move_params;
 
 /* do_hook.c: what libvirt is about to do with a domain */
 void do_hook(struct request *rq, const void *args);

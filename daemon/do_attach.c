@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/attach_options.h"
+#include "daemon/baton.h"
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
@@ -170,6 +171,14 @@ static const struct device *choose_device(
 static int check_keeper(const struct daemon *d, struct err *e)
 {
 	return d->supervisor ? 0 : err_set(e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
+}
+
+static int check_stays(struct daemon *d, const char *vm, struct err *e)
+{
+	if (!baton_is_under_way(d, vm))
+		return 0;
+	err_set(e, ERR_BUSY, "MIG-UNDER-WAY", "%s is about to move, or has moved", vm);
+	return err_fix(e, "end that: iovctl migrate %s URI --end, or --abort", vm);
 }
 
 /* --- attach: already so ----------------------------------------------------------------------- */
@@ -399,7 +408,8 @@ static int attach_ask(struct request *rq, const struct attach_args *a, struct er
 	struct attach_wish w = {.d = request_daemon(rq), .disk_fd = -1};
 	int rc;
 
-	if (attach_options_read(a, &w, e) < 0 || check_keeper(w.d, e) < 0)
+	if (attach_options_read(a, &w, e) < 0 || check_keeper(w.d, e) < 0 ||
+		check_stays(w.d, w.spec.vm, e) < 0)
 		return -1;
 	rc = attach_choose(rq, a, &w, e);
 	if (rc != 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Save and restore, as clients ask for them. The file is the client's: it travels as bytes, so that
- * the daemon opens no path for anybody.
+ * Restore, as clients ask for it, and what a peer asks for before a move: to reserve the same, and to
+ * say whether it could. The file is the client's: it travels as bytes, so that the daemon opens no
+ * path for anybody.
  *
  * Theory of operation: restoring. The bytes are hostile until decoded. Then, for all attachments of
  * the VM before anything is changed:
@@ -15,6 +16,9 @@
  *	attach	the worker is born with the state, and holds itself against it
  *
  * When one of these fails, those before it are detached again, last first, and the answer is why.
+ * Reserved, they wait for the baton (daemon/baton.c), which is in the store with the last of them. A
+ * verdict ends after look(), and goes on to the next disk where one is not fit.
+ *
  * All of them are marked in the store until the last one is there, and one statement takes the marks
  * away: after a crash before it, reconcile detaches what is marked.
  */
@@ -23,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/baton.h"
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
@@ -33,69 +38,14 @@
 #include "daemon/jobs.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
-#include "proto/base64.h"
-
-/* --- save ------------------------------------------------------------------------------------- */
-
-struct save_args {
-	const char *vm;
-};
-
-static const struct json_field save_fields[] = {
-	{"vm", JSON_FIELD_STRING, .required = true, .offset = offsetof(struct save_args, vm)},
-};
-const struct json_params do_save_params = {
-	save_fields, ARRAY_SIZE(save_fields), sizeof(struct save_args)};
-
-static int save_answer(struct request *rq, const struct iostate *s, struct err *e)
-{
-	auto_free char *text = NULL;
-	struct json_out *o;
-	struct buf bytes;
-	int rc;
-
-	buf_init(&bytes, IOSTATE_MAX_BYTES);
-	rc = iostate_encode(s, &bytes, e);
-	if (rc == 0)
-		text = base64_encode(bytes.data, bytes.len);
-	buf_release(&bytes);
-	if (rc < 0)
-		return -1;
-	if (!text)
-		return err_set(e, ERR_FAILED, "MEMORY", "no memory for the answer");
-	o = request_begin_reply(rq);
-	json_out_str(o, "schema", "iovd.saved/1");
-	json_out_str(o, "vm", s->origin.vm);
-	json_out_array(o, "attachments");
-	for (uint32_t i = 0; i < s->attachment_count; i++)
-		json_out_str(o, NULL, s->attachments[i].identity.id);
-	json_out_end(o);
-	json_out_str(o, "state", text);
-	request_send_reply(rq);
-	return 0;
-}
-
-void do_save(struct request *rq, const void *args)
-{
-	const char *vm = ((const struct save_args *)args)->vm;
-	struct daemon *d = request_daemon(rq);
-	auto_iostate struct iostate *s = NULL;
-	struct err e = ERR_INIT;
-
-	s = d->supervisor ? iostate_collect(d, vm, &e) : NULL;
-	if (!d->supervisor)
-		err_set(&e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
-	if (s && save_answer(rq, s, &e) == 0)
-		return;
-	err_wrap(&e, "save %.64s", vm);
-	request_fail(rq, &e);
-}
 
 /* --- restore: what is asked for --------------------------------------------------------------- */
 
 struct restore_args {
 	const char *state, *vm;
 	const struct json *map;
+	const char *move;          /* of reserve and check */
+	const struct json *inodes; /* of the same: numbers of image files, by name */
 };
 
 static const struct json_field restore_fields[] = {
@@ -103,9 +53,18 @@ static const struct json_field restore_fields[] = {
 		.offset = offsetof(struct restore_args, state)},
 	{"vm", JSON_FIELD_STRING, .offset = offsetof(struct restore_args, vm)},
 	{"map", JSON_FIELD_OBJECT, .offset = offsetof(struct restore_args, map)},
+	{"inodes", JSON_FIELD_OBJECT, .offset = offsetof(struct restore_args, inodes)},
+	{"move", JSON_FIELD_STRING, .required = true,
+		.offset = offsetof(struct restore_args, move)},
 };
-const struct json_params do_restore_params = {
+const struct json_params do_restore_params = {restore_fields, 3, sizeof(struct restore_args)};
+const struct json_params do_reserve_params = {
 	restore_fields, ARRAY_SIZE(restore_fields), sizeof(struct restore_args)};
+const struct json_params do_check_move_params = {
+	restore_fields, ARRAY_SIZE(restore_fields), sizeof(struct restore_args)};
+
+enum restore_kind { RESTORE_NOW, RESTORE_RESERVE, RESTORE_JUDGE };
+static const char *const restore_verbs[] = {"restore", "reserve", "check"};
 
 /* One attachment to be, and to have been. */
 struct restoring {
@@ -113,12 +72,16 @@ struct restoring {
 	struct restore *all;
 	char name[PATH_MAX];     /* of the device, as it is called here */
 	char id[KEEPER_ID_SIZE]; /* when it is there; else "" */
+	uint64_t inode;          /* that its file has at the source; 0: not known */
+	struct err why;          /* of a verdict: it is not fit; else of kind ERR_NONE */
 };
 
 struct restore {
 	struct daemon *d;
 	struct job *job;
 	struct iostate *s;
+	enum restore_kind kind;
+	char move[BATON_MOVE_SIZE];
 	char vm[REGISTRY_NAME_MAX];
 	struct restoring *each;
 	uint32_t next;  /* the one that is looked at, attached, or detached again */
@@ -199,8 +162,10 @@ static int check_names(struct registry *r, const struct attachment_spec *spec, s
 	return err_fix(e, "detach it, or restore under another name with --vm");
 }
 
-static int plan_device(struct attach_wish *w, const char *name, struct err *e)
+static int plan_device(
+	struct attach_wish *w, const char *name, enum restore_kind kind, struct err *e)
 {
+	const struct host_use_own own = {.moves = kind != RESTORE_NOW};
 	const struct device *device = inventory_resolve(w->d->inventory, name, e);
 
 	if (!device)
@@ -211,7 +176,7 @@ static int plan_device(struct attach_wish *w, const char *name, struct err *e)
 		return err_set(e, ERR_REFUSED, "PATH", "the name of the device is too long");
 	return attach_paths[w->spec.path]->choose(device, w, e) < 0
 		       ? -1
-		       : host_use_check(w->d->inventory, device, e);
+		       : host_use_check_own(w->d->inventory, device, &own, e);
 }
 
 static int check_apart(const struct restore *x, uint32_t i, struct err *e)
@@ -226,12 +191,16 @@ static int check_apart(const struct restore *x, uint32_t i, struct err *e)
 
 static void restore_looked(struct attach_wish *w, const struct err *e);
 
-static int plan_one(struct restore *x, uint32_t i, const struct json *map, struct err *e)
+static int plan_one(struct restore *x, uint32_t i, const struct restore_args *args, struct err *e)
 {
 	const struct iostate_attachment *saved = &x->s->attachments[i];
 	struct restoring *one = &x->each[i];
 	struct attach_wish *w = &one->wish;
-	const char *name = mapped_name(map, &saved->identity);
+	const char *name = mapped_name(args->map, &saved->identity);
+	const char *inode = json_member_str(args->inodes, saved->identity.name);
+
+	if (inode && parse_u64(inode, UINT64_MAX, &one->inode) < 0)
+		return err_set(e, ERR_USAGE, JSON_CODE_PARAM, "%.32s is no number", inode);
 
 	one->all = x;
 	*w = (struct attach_wish){.d = x->d, .disk_fd = -1, .done = restore_looked};
@@ -252,6 +221,10 @@ static int restore_plan(struct restore *x, const struct restore_args *args, stru
 		return err_set(e, ERR_USAGE, "NAME", "%.64s is no name of a VM", args->vm);
 	if (!x->d->supervisor)
 		return err_set(e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
+	if (x->kind != RESTORE_NOW && baton_may_reserve(x->d, args->move, x->vm, e) < 0)
+		return -1;
+	if (x->kind != RESTORE_NOW)
+		str_copy(x->move, sizeof(x->move), args->move);
 	x->each = calloc(x->s->attachment_count, sizeof(*x->each));
 	if (!x->each)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to restore");
@@ -260,7 +233,7 @@ static int restore_plan(struct restore *x, const struct restore_args *args, stru
 	if (check_map(args->map, x->s, e) < 0)
 		return -1;
 	for (uint32_t i = 0; i < x->s->attachment_count; i++)
-		if (plan_one(x, i, args->map, e) < 0)
+		if (plan_one(x, i, args, e) < 0)
 			return -1;
 	return 0;
 }
@@ -271,7 +244,7 @@ static void restore_fail(struct restore *x, const struct err *e)
 {
 	struct err words = *e;
 
-	err_wrap(&words, "restore %s", x->vm);
+	err_wrap(&words, "%s %s", restore_verbs[x->kind], x->vm);
 	job_fail(x->job, &words);
 	restore_free(x);
 }
@@ -381,10 +354,28 @@ static int attach_one(struct restore *x, struct restoring *one, struct err *e)
 	str_copy(one->id, sizeof(one->id), w->spec.id);
 	attach_paths[w->spec.path]->take(a, w);
 	a->restoring = true;
+	if (x->kind == RESTORE_RESERVE) {
+		a->baton = BATON_COMING;
+		a->gate = SESSION_GATE_SHUT | SESSION_GATE_IDLE;
+	}
 	a->incoming = incoming_new(x->s, (uint32_t)(one - x->each), e);
 	if (a->incoming && attach_start(x->d, a, &caller, e) == 0)
 		return 0;
 	registry_remove(r, a);
+	return -1;
+}
+
+static int keep_all(struct restore *x, struct err *e)
+{
+	struct store *store = x->d->store;
+
+	if (store_begin(store, e) < 0)
+		return -1;
+	if (registry_keep_restored(x->d->registry, x->vm, e) == 0 &&
+		(x->kind != RESTORE_RESERVE || baton_keep_reserved(x->d, x->move, x->vm, e) == 0) &&
+		store_commit(store, e) == 0)
+		return 0;
+	store_rollback(store);
 	return -1;
 }
 
@@ -394,7 +385,7 @@ static void restore_commit(struct restore *x)
 	struct err e = ERR_INIT;
 
 	fault_point("restore.all");
-	if (registry_keep_restored(x->d->registry, x->vm, &e) < 0) {
+	if (keep_all(x, &e) < 0) {
 		restore_undo(x, &e);
 		return;
 	}
@@ -405,6 +396,8 @@ static void restore_commit(struct restore *x)
 		if (a)
 			a->restoring = false;
 	}
+	if (x->kind == RESTORE_RESERVE)
+		baton_reserved(x->d, x->move, x->vm);
 	restore_done(x);
 }
 
@@ -422,20 +415,138 @@ static void attach_next(struct restore *x)
 		restore_undo(x, &e);
 }
 
-static void look_next(struct restore *x)
-{
-	struct attach_wish *w = &x->each[x->next].wish;
-	struct err e = ERR_INIT;
+/* --- the verdict ------------------------------------------------------------------------------ */
 
-	if (x->next == x->s->attachment_count) {
-		x->next = 0;
-		attach_next(x);
+static void put_problem(const struct err *why, struct json_out *o)
+{
+	json_out_array(o, "problems");
+	if (why->kind != ERR_NONE) {
+		json_out_object(o, NULL);
+		json_out_str(o, "code", why->code);
+		json_out_str(o, "what", why->msg);
+		json_out_str(o, "evidence", why->evidence);
+		json_out_str(o, "fix", why->fix);
+		json_out_end(o);
+	}
+	json_out_end(o);
+}
+
+static bool put_devices(const struct restore *x, struct json_out *o)
+{
+	bool ok = true;
+
+	json_out_array(o, "devices");
+	for (uint32_t i = 0; i < x->s->attachment_count; i++) {
+		const struct restoring *one = &x->each[i];
+
+		ok = ok && one->why.kind == ERR_NONE;
+		json_out_object(o, NULL);
+		json_out_str(o, "name", one->wish.spec.name);
+		json_out_str(o, "device", one->name);
+		json_out_bool(o, "ok", one->why.kind == ERR_NONE);
+		put_problem(&one->why, o);
+		json_out_end(o);
+	}
+	json_out_end(o);
+	return ok;
+}
+
+static void judge(struct restore *x)
+{
+	auto_json_out struct json_out o;
+	auto_free char *text = NULL;
+	struct err e = ERR_INIT;
+	size_t len = 0;
+	bool ok;
+
+	json_out_init(&o);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "schema", "iovd.verdict/1");
+	json_out_str(&o, "vm", x->vm);
+	ok = put_devices(x, &o);
+	json_out_bool(&o, "ok", ok);
+	json_out_end(&o);
+	text = json_out_finish(&o, &len);
+	if (!text) {
+		err_set(&e, ERR_FAILED, "MEMORY", "no memory for the verdict");
+		restore_fail(x, &e);
 		return;
 	}
+	job_done(x->job, text, len);
+	restore_free(x);
+}
+
+/* This one cannot be: a verdict goes on with the next one, everything else ends. */
+static void restore_unfit(struct restore *x, const struct err *e, void (*next)(struct restore *x))
+{
+	if (x->kind != RESTORE_JUDGE) {
+		restore_fail(x, e);
+		return;
+	}
+	x->each[x->next++].why = *e;
+	next(x);
+}
+
+static void look_next(struct restore *x)
+{
+	struct attach_wish *w;
+	struct err e = ERR_INIT;
+
+	while (x->next < x->s->attachment_count && x->each[x->next].why.kind != ERR_NONE)
+		x->next++;
+	if (x->next == x->s->attachment_count) {
+		x->next = 0;
+		if (x->kind == RESTORE_JUDGE)
+			judge(x);
+		else
+			attach_next(x);
+		return;
+	}
+	w = &x->each[x->next].wish;
 	job_progress(
 		x->job, 50 * x->next / x->s->attachment_count, "looking at %s", w->spec.device);
 	if (attach_paths[w->spec.path]->look(w, &e) < 0)
-		restore_fail(x, &e);
+		restore_unfit(x, &e, look_next);
+}
+
+/*
+ * Is it the volume that the source has, and will it read what was written there? A file that is
+ * shared has one number everywhere, and shows the lock of the source's worker.
+ */
+static int check_same(const struct restore *x, const struct restoring *one, struct err *e)
+{
+	const struct attach_wish *w = &one->wish;
+	const char *there = x->s->attachments[x->next].identity.fingerprint;
+
+	if (w->disk.is_block && strcmp(there, w->spec.fingerprint) == 0)
+		return 0;
+	if (!w->disk.is_block && w->disk.is_locked && w->disk.inode == one->inode)
+		return 0;
+	err_set(e, ERR_REFUSED, "MIG-OTHER-VOLUME",
+		"%s is not shown to be the volume that the source has", w->spec.name);
+	if (w->disk.is_block)
+		err_evidence(e, "%s: fingerprint %s; at the source %s", one->name,
+			w->spec.fingerprint, there);
+	else
+		err_evidence(e, "%s: inode %llu, %s; at the source %llu", one->name,
+			(unsigned long long)w->disk.inode,
+			w->disk.is_locked ? "in use by a worker" : "in use by no worker",
+			(unsigned long long)one->inode);
+	return err_fix(e, "say with --map what it is called there");
+}
+
+static int check_volume(const struct restore *x, const struct restoring *one, struct err *e)
+{
+	const struct attach_wish *w = &one->wish;
+
+	if (x->kind == RESTORE_NOW)
+		return 0;
+	if (w->spec.cache == ATTACHMENT_CACHE_NONE && w->disk.is_direct)
+		return check_same(x, one, e);
+	err_set(e, ERR_REFUSED, "MIG-CACHE", "%s goes through the host's page cache", w->spec.name);
+	err_evidence(e, "cache %s, direct I/O is %s", attachment_cache_names[w->spec.cache],
+		w->disk.is_direct ? "possible" : "not possible");
+	return err_fix(e, "attach it with --cache none, on storage that can do direct I/O");
 }
 
 static void restore_looked(struct attach_wish *w, const struct err *e)
@@ -444,10 +555,11 @@ static void restore_looked(struct attach_wish *w, const struct err *e)
 	struct restore *x = one->all;
 	struct err own = ERR_INIT;
 
-	if (!e && incoming_check_disk(&x->s->attachments[x->next], &w->disk, &own) < 0)
+	if (!e && (incoming_check_disk(&x->s->attachments[x->next], &w->disk, &own) < 0 ||
+			  check_volume(x, one, &own) < 0))
 		e = &own;
 	if (e) {
-		restore_fail(x, e);
+		restore_unfit(x, e, look_next);
 		return;
 	}
 	x->next++;
@@ -465,9 +577,10 @@ static void restore_find(struct restore *x)
 
 	assert(one->wish.d);
 	if (check_names(x->d->registry, &one->wish.spec, &e) < 0 ||
-		plan_device(&one->wish, one->name, &e) < 0 || check_apart(x, x->next, &e) < 0) {
+		plan_device(&one->wish, one->name, x->kind, &e) < 0 ||
+		check_apart(x, x->next, &e) < 0) {
 		err_wrap(&e, "%s", one->wish.spec.name);
-		restore_fail(x, &e);
+		restore_unfit(x, &e, find_next);
 		return;
 	}
 	x->next++;
@@ -482,7 +595,7 @@ static void restore_led(void *arg, const struct inventory_look *look, const stru
 	struct inventory *inv = x->d->inventory; /* which outlives the restore */
 
 	if (e) {
-		restore_fail(x, e);
+		restore_unfit(x, e, find_next);
 		return;
 	}
 	inventory_set_look(inv, one->name, look);
@@ -501,7 +614,7 @@ static void find_next(struct restore *x)
 	} else if (!inventory_wants_look(one->name)) {
 		restore_find(x);
 	} else if (file_look_begin(x->d->hands, one->name, restore_led, one, &e) < 0) {
-		restore_fail(x, &e);
+		restore_unfit(x, &e, find_next);
 	}
 }
 
@@ -509,19 +622,21 @@ static void find_next(struct restore *x)
 static struct job *restore_job(struct request *rq, struct restore *x, struct err *e)
 {
 	char vm[REGISTRY_NAME_MAX + 8];
-	const struct job_spec job = {.verb = "restore", .objects = {vm}};
+	const struct job_spec job = {.verb = restore_verbs[x->kind], .objects = {vm}};
 
 	snprintf(vm, sizeof(vm), "vm:%s", x->vm);
 	return job_start(x->d->jobs, rq, &job, e);
 }
 
-static int restore_ask(struct request *rq, const struct restore_args *args, struct err *e)
+static int restore_ask(
+	struct request *rq, const struct restore_args *args, enum restore_kind kind, struct err *e)
 {
 	struct restore *x = calloc(1, sizeof(*x));
 
 	if (!x)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to restore");
 	x->d = request_daemon(rq);
+	x->kind = kind;
 	if (restore_plan(x, args, e) == 0)
 		x->job = restore_job(rq, x, e);
 	if (!x->job) {
@@ -532,12 +647,27 @@ static int restore_ask(struct request *rq, const struct restore_args *args, stru
 	return 0;
 }
 
-void do_restore(struct request *rq, const void *args)
+static void restore_begin(struct request *rq, const void *args, enum restore_kind kind)
 {
 	struct err e = ERR_INIT;
 
-	if (restore_ask(rq, args, &e) == 0)
+	if (restore_ask(rq, args, kind, &e) == 0)
 		return;
-	err_wrap(&e, "restore");
+	err_wrap(&e, "%s", restore_verbs[kind]);
 	request_fail(rq, &e);
+}
+
+void do_restore(struct request *rq, const void *args)
+{
+	restore_begin(rq, args, RESTORE_NOW);
+}
+
+void do_reserve(struct request *rq, const void *args)
+{
+	restore_begin(rq, args, RESTORE_RESERVE);
+}
+
+void do_check_move(struct request *rq, const void *args)
+{
+	restore_begin(rq, args, RESTORE_JUDGE);
 }

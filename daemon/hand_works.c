@@ -24,6 +24,7 @@ const struct hand_work hand_works[] = {
 	{BINDING_WORK_MAKE, 0, binding_work_make},
 	{"vfio-reset", 0, passthrough_work_reset},
 	{HANDOVER_WORK_OPEN, 0, handover_work_open},
+	{"sync", 0, backing_work_sync},
 	{"vf-look", sizeof(struct sriov_facts), vf_work_look},
 	{"vf-count", sizeof(struct sriov_facts), vf_work_count},
 	{"vf-probes", sizeof(struct sriov_facts), vf_work_probes},

@@ -23,6 +23,8 @@
 
 #include "daemon/inventory_model.h"
 
+#define OPENERS_MAX 16
+
 #define USES_MAX 32 /* of one device: the worst are enough to know */
 
 const char *const use_kind_names[USE_KIND_COUNT] = {
@@ -304,14 +306,30 @@ size_t host_use_openers(const struct inventory *inv, const struct device *d, cha
 	return openers_find(path, inv->keeper, found, max);
 }
 
+/* One on this very host, with folders of its own. */
+static bool is_of_iovd(const struct opener *o)
+{
+	static const char *const names[] = {"iovd", "iovd-keeper", "iov-worker"};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(o->comm, names[i]) == 0)
+			return true;
+	return false;
+}
+
 /* A VMM that was started without iovd, or whatever else writes to it. */
-static int refuse_if_open(const struct inventory *inv, const struct device *d, struct err *e)
+static int refuse_if_open(
+	const struct inventory *inv, const struct device *d, bool moves, struct err *e)
 {
 	char path[PATH_MAX];
-	struct opener o;
+	struct opener all[OPENERS_MAX], o;
+	size_t count = host_use_openers(inv, d, path, sizeof(path), all, OPENERS_MAX), i = 0;
 
-	if (host_use_openers(inv, d, path, sizeof(path), &o, 1) == 0)
+	while (moves && i < count && is_of_iovd(&all[i]))
+		i++;
+	if (i == count)
 		return 0;
+	o = all[i];
 	err_set(e, ERR_REFUSED, "HOST-USE", "the process %s (pid %d) has %s open for writing",
 		o.comm, (int)o.pid, d->id);
 	err_evidence(e, "/proc/%d/fd/%d: %s", (int)o.pid, o.fd, path);
@@ -369,5 +387,5 @@ int host_use_check_own(struct inventory *inv, const struct device *d,
 			e, "/proc/self/mountinfo, /proc/swaps, /proc/net/route: not all readable");
 		return err_fix(e, "run iovd as root, with /proc mounted");
 	}
-	return refuse_if_open(inv, node->dev, e);
+	return refuse_if_open(inv, node->dev, own->moves, e);
 }

@@ -70,19 +70,25 @@ static void put_requests(const struct iostate_attachment *saved, struct taken *t
 		};
 }
 
+char *iostate_to_text(const struct iostate *s)
+{
+	char *text = NULL;
+	struct buf bytes;
+
+	buf_init(&bytes, IOSTATE_MAX_BYTES);
+	if (iostate_encode(s, &bytes, NULL) == 0)
+		text = base64_encode(bytes.data, bytes.len);
+	buf_release(&bytes);
+	return text;
+}
+
 /* An I/O state of this attachment alone. NULL without memory. */
 static char *text_of(const struct iostate *s, uint32_t n)
 {
 	const struct iostate one = {
 		.origin = s->origin, .attachments = &s->attachments[n], .attachment_count = 1};
-	char *text = NULL;
-	struct buf bytes;
 
-	buf_init(&bytes, IOSTATE_MAX_BYTES);
-	if (iostate_encode(&one, &bytes, NULL) == 0)
-		text = base64_encode(bytes.data, bytes.len);
-	buf_release(&bytes);
-	return text;
+	return iostate_to_text(&one);
 }
 
 struct incoming *incoming_new(const struct iostate *s, uint32_t n, struct err *e)
@@ -131,7 +137,7 @@ int incoming_fill(struct daemon *d, const struct attachment *a, struct err *e)
 
 	if (!in)
 		return 0;
-	if (session_facts_set_incoming(a->page_fd, &in->facts, e) < 0)
+	if (session_facts_set_incoming(a->page_fd, &in->facts, in->taken.request_count != 0, e) < 0)
 		return -1;
 	if (!in->taken.request_count)
 		return 0;

@@ -19,6 +19,15 @@ struct daemon;
  */
 struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e);
 
+/*
+ * The same of attachments that need not rest: without rings and requests, to say what they are.
+ * NULL with e set: there is no such VM, or one of them goes by a path that cannot move (PATH).
+ */
+struct iostate *iostate_describe(struct daemon *d, const char *vm, struct err *e);
+
+/* As text for a peer or the store, to be freed; NULL without memory. */
+char *iostate_to_text(const struct iostate *s);
+
 /* An I/O state in base64: as clients send it, and as the store has it. */
 struct iostate *iostate_of_text(const char *text, struct err *e);
 

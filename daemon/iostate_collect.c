@@ -35,7 +35,9 @@ static_assert((int)ON_ERRORS == (int)IOSTATE_ON_ERRORS &&
 
 static int check_rests(const struct attachment *a, const struct session_facts *facts, struct err *e)
 {
-	if (!a->quiesced || a->gating || !facts->settled) {
+	bool shut = a->quiesced || a->baton == BATON_ARMED;
+
+	if (!shut || a->gating || !facts->settled) {
 		err_set(e, ERR_REFUSED, "NOT-QUIESCED", "%s is not quiesced", a->spec.id);
 		err_evidence(e, "it is %s", attachment_state_names[a->state]);
 		return err_fix(e, "iovctl quiesce %s", a->spec.vm);
@@ -49,7 +51,8 @@ static int check_rests(const struct attachment *a, const struct session_facts *f
 	return 0;
 }
 
-static int read_facts(const struct attachment *a, struct session_facts *facts, struct err *e)
+static int read_facts(
+	const struct attachment *a, bool at_rest, struct session_facts *facts, struct err *e)
 {
 	if (a->spec.path != ATTACHMENT_PARAVIRT)
 		return err_set(e, ERR_REFUSED, "PATH",
@@ -59,7 +62,7 @@ static int read_facts(const struct attachment *a, struct session_facts *facts, s
 			attachment_state_names[a->state]);
 	if (session_facts_read(a->page_fd, facts, e) < 0)
 		return -1;
-	return check_rests(a, facts, e);
+	return at_rest ? check_rests(a, facts, e) : 0;
 }
 
 /* --- rings and requests ----------------------------------------------------------------------- */
@@ -196,13 +199,13 @@ static void collect_disk(
 	};
 }
 
-static int collect_one(
-	struct daemon *d, const struct attachment *a, struct iostate *s, struct err *e)
+static int collect_one(struct daemon *d, const struct attachment *a, bool at_rest,
+	struct iostate *s, struct err *e)
 {
 	struct session_facts facts;
 	struct iostate_attachment *to;
 
-	if (read_facts(a, &facts, e) < 0)
+	if (read_facts(a, at_rest, &facts, e) < 0)
 		return -1;
 	to = iostate_add(s, e);
 	if (!to)
@@ -217,6 +220,8 @@ static int collect_one(
 	to->policy.cache = (enum iostate_cache)a->spec.cache;
 	to->policy.on_error = (enum iostate_on_error)a->spec.on_error;
 	str_copy(to->policy.owner, sizeof(to->policy.owner), a->spec.owner);
+	if (!at_rest)
+		return 0;
 	return collect_guest_side(d, a, &facts, to, e) < 0 ? err_wrap(e, "%s", a->spec.id) : 0;
 }
 
@@ -234,7 +239,7 @@ static void set_origin(struct iostate_origin *to, const char *vm)
 		to->host[0] = '\0';
 }
 
-struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e)
+static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest, struct err *e)
 {
 	auto_iostate struct iostate *s = iostate_new(e);
 
@@ -245,7 +250,7 @@ struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e)
 		struct attachment *a = list_entry(node, struct attachment, node);
 
 		registry_look(d->registry, a);
-		if (strcmp(a->spec.vm, vm) == 0 && collect_one(d, a, s, e) < 0)
+		if (strcmp(a->spec.vm, vm) == 0 && collect_one(d, a, at_rest, s, e) < 0)
 			return NULL;
 	}
 	if (!s->attachment_count) {
@@ -254,4 +259,14 @@ struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e)
 		return NULL;
 	}
 	return steal_ptr(&s);
+}
+
+struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e)
+{
+	return collect(d, vm, true, e);
+}
+
+struct iostate *iostate_describe(struct daemon *d, const char *vm, struct err *e)
+{
+	return collect(d, vm, false, e);
 }

@@ -399,6 +399,13 @@ static int check_member(const struct attachment *a, struct err *e)
 		err_evidence(e, "its path is %s", attachment_path_names[a->spec.path]);
 		return err_fix(e, "detach it, or quiesce the others one by one");
 	}
+	if (a->baton != BATON_HERE) {
+		err_set(e, ERR_BUSY, "MIG-UNDER-WAY", "%s is about to move, or has moved",
+			a->spec.id);
+		err_evidence(e, "it is %s", attachment_state_names[a->state]);
+		return err_fix(
+			e, "end the move: iovctl migrate %s URI --end, or --abort", a->spec.vm);
+	}
 	if (a->kept != KEPT_ATTACHED || a->busy || a->gating)
 		return err_set(e, ERR_BUSY, "BUSY", "%s is %s, and something is being done to it",
 			a->spec.id, attachment_state_names[a->state]);

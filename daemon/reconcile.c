@@ -25,6 +25,7 @@
 
 #include "daemon/attach.h"
 #include "daemon/backing.h"
+#include "daemon/baton.h"
 #include "daemon/binding_keep.h"
 #include "daemon/conf.h"
 #include "daemon/daemon.h"
@@ -62,6 +63,11 @@ static void owner_lost(void *arg)
 	loop_stop(d->loop);
 }
 
+static int owner_turn(void *arg, struct attachment *a, struct err *e)
+{
+	return baton_turn(arg, a, e);
+}
+
 static void owner_revive(void *arg, struct attachment *a)
 {
 	attach_revive(arg, a);
@@ -70,6 +76,7 @@ static void owner_revive(void *arg, struct attachment *a)
 static void owner_looked(void *arg, struct attachment *a)
 {
 	spare_look(arg, a);
+	baton_looked(arg, a);
 }
 
 static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_arg)
@@ -493,7 +500,7 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 
 	r->done = done;
 	r->arg = arg;
-	if (registry_load(d->registry, e) < 0)
+	if (registry_load(d->registry, e) < 0 || batons_load(d, e) < 0)
 		return err_wrap(e, "read the store");
 	r->listing = true;
 	if (d->supervisor && supervisor_list(d->supervisor, e) < 0)
@@ -504,6 +511,7 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 		if (journal_each(d->store, note_disk_changes, d, e) < 0)
 			return -1;
 		fetch_descriptors(d);
+		batons_begin(d);
 		attach_sweep_sockets(d);
 		if (resume_all(r, e) < 0)
 			return -1;
@@ -523,6 +531,7 @@ int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
 		.lost = owner_lost,
 		.unknown = owner_unknown,
 		.revive = owner_revive,
+		.turn = owner_turn,
 		.looked = owner_looked,
 		.arg = d,
 	};
@@ -540,7 +549,8 @@ int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
 	d->registry = registry_new(d->store, d->events, d->conf->runtime_dir, e);
 	d->hands = hands_new(d->loop, e);
 	d->passthrough = passthrough_new(d, e);
-	if (!d->registry || !d->hands || !d->passthrough)
+	d->batons = batons_new(d, e);
+	if (!d->registry || !d->hands || !d->passthrough || !d->batons)
 		return -1;
 	if (d->inventory) {
 		inventory_set_attachments(d->inventory, tell_attachments, d);
@@ -563,6 +573,7 @@ void reconcile_close(struct daemon *d)
 	vf_end();
 	supervisor_free(d->supervisor);
 	passthrough_free(d->passthrough);
+	batons_free(d->batons);
 	hands_free(d->hands);
 	registry_free(d->registry);
 	store_close(d->store);

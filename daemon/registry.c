@@ -8,7 +8,9 @@
  *	held		its disk failed; requests are parked, and the guest waits (daemon/recover.c)
  *	quiesced	no request is taken from the guest, and none is in flight (daemon/quiesce.c)
  *	recovering	its worker died, and the next one does not serve yet
- *	incoming	restored, and not all of its rings have arrived with the VMM
+ *	incoming	restored, and not all of its rings have arrived with the VMM; or it waits for
+ *			the baton (daemon/baton.c)
+ *	away		the baton is another host's: the gate stays shut until it comes back
  *	failed		it cannot serve, and a person has to look (reason); it may get better
  *	detaching	being detached; it does not come back
  *
@@ -35,6 +37,7 @@ const char *const attachment_state_names[] = {
 	[ATTACHMENT_HELD] = "held",
 	[ATTACHMENT_RECOVERING] = "recovering",
 	[ATTACHMENT_INCOMING] = "incoming",
+	[ATTACHMENT_AWAY] = "away",
 	[ATTACHMENT_FAILED] = "failed",
 	[ATTACHMENT_DETACHING] = "detaching",
 };
@@ -61,16 +64,18 @@ static_assert(ARRAY_SIZE(attachment_on_error_names) == ON_ERRORS, "a name for ea
 #define TO(state) (1u << ATTACHMENT_##state)
 
 /* What a worker that serves may say of itself. */
-#define SERVING (TO(READY) | TO(ACTIVE) | TO(QUIESCED) | TO(HELD) | TO(INCOMING) | TO(FAILED))
+#define SERVING                                                                                    \
+	(TO(READY) | TO(ACTIVE) | TO(QUIESCED) | TO(HELD) | TO(INCOMING) | TO(AWAY) | TO(FAILED))
 
 static const unsigned int edges[] = {
-	[ATTACHMENT_PREPARING] = (SERVING & ~TO(QUIESCED)) | TO(RECOVERING),
+	[ATTACHMENT_PREPARING] = (SERVING & ~(TO(QUIESCED) | TO(AWAY))) | TO(RECOVERING),
 	[ATTACHMENT_READY] = (SERVING & ~TO(READY)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_ACTIVE] = (SERVING & ~TO(ACTIVE)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_QUIESCED] = (SERVING & ~TO(QUIESCED)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_HELD] = (SERVING & ~TO(HELD)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_RECOVERING] = SERVING | TO(DETACHING),
 	[ATTACHMENT_INCOMING] = (SERVING & ~TO(INCOMING)) | TO(RECOVERING) | TO(DETACHING),
+	[ATTACHMENT_AWAY] = (SERVING & ~TO(AWAY)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_FAILED] = (SERVING & ~TO(FAILED)) | TO(RECOVERING) | TO(DETACHING),
 	[ATTACHMENT_DETACHING] = 0,
 };
@@ -308,7 +313,9 @@ static enum attachment_state state_of(const struct attachment *a, const struct s
 		return ATTACHMENT_HELD;
 	if (a->quiesced)
 		return ATTACHMENT_QUIESCED;
-	if (s->incoming)
+	if (a->baton == BATON_AWAY)
+		return ATTACHMENT_AWAY;
+	if (s->incoming || a->baton == BATON_COMING)
 		return ATTACHMENT_INCOMING;
 	return s->connected ? ATTACHMENT_ACTIVE : ATTACHMENT_READY;
 }

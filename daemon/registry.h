@@ -31,6 +31,7 @@ enum attachment_state {
 	ATTACHMENT_HELD,
 	ATTACHMENT_RECOVERING,
 	ATTACHMENT_INCOMING,
+	ATTACHMENT_AWAY,
 	ATTACHMENT_FAILED,
 	ATTACHMENT_DETACHING,
 	ATTACHMENT_STATES
@@ -110,6 +111,14 @@ struct attachment_disk {
 	bool is_direct; /* it can do without the page cache */
 };
 
+/* Who may do I/O for the VM while it moves (daemon/baton.h). */
+enum attachment_baton {
+	BATON_HERE,
+	BATON_ARMED,  /* here, until the VMM stops */
+	BATON_AWAY,   /* another host's */
+	BATON_COMING, /* another host's still, which is about to hand it over */
+};
+
 /* As the store has it: how far its making or unmaking got. */
 enum attachment_kept { KEPT_PREPARING, KEPT_ATTACHED, KEPT_DETACHING };
 
@@ -152,7 +161,8 @@ struct attachment {
 	bool restoring; /* with others, of which not all are there yet: after a crash it goes again */
 	struct incoming
 		*incoming; /* what its first worker begins with (daemon/iostate.h), or NULL */
-	/* The gate (daemon/quiesce.h). */
+	enum attachment_baton baton;
+	/* The gate (daemon/quiesce.h, daemon/baton.h). */
 	bool gating;        /* quiesce or resume is at it */
 	bool quiesced;      /* as the store has it */
 	bool connected;     /* when it was last looked at */
@@ -212,8 +222,12 @@ int registry_keep_as(
 /* `gate`: SESSION_GATE_..., 0 for open. */
 int registry_keep_quiesced(
 	struct registry *r, const struct attachment *a, unsigned int gate, struct err *e);
+/* It goes on from a->incoming now. */
+int registry_keep_incoming(struct registry *r, const struct attachment *a, struct err *e);
 /* All that was restored for this VM is there: it stays, whatever dies. */
 int registry_keep_restored(struct registry *r, const char *vm, struct err *e);
+/* Those of the VM go again, after a crash too. */
+int registry_keep_half_restored(struct registry *r, const char *vm, struct err *e);
 /* It is incoming no more. */
 int registry_keep_arrived(struct registry *r, const struct attachment *a, struct err *e);
 /*

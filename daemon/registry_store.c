@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/baton.h"
 #include "daemon/binding.h"
 #include "daemon/group_type.h"
 #include "daemon/iostate.h"
@@ -55,6 +56,7 @@ static const char *const migrations[] = {
 	"	PRIMARY KEY (number, place));",
 	"ALTER TABLE attachment ADD COLUMN domain TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE attachment ADD COLUMN target TEXT NOT NULL DEFAULT '';",
+	BATON_SCHEMA,
 };
 
 const struct store_schema registry_schema = {
@@ -332,9 +334,25 @@ int registry_keep_arrived(struct registry *r, const struct attachment *a, struct
 		r->store, sql, STORE_BIND(STORE_INT(spec_number(&a->spec))), NULL, NULL, e);
 }
 
+int registry_keep_incoming(struct registry *r, const struct attachment *a, struct err *e)
+{
+	static const char sql[] = "UPDATE attachment SET incoming = ? WHERE number = ?";
+
+	return store_run(r->store, sql,
+		STORE_BIND(STORE_TEXT(a->incoming->text), STORE_INT(spec_number(&a->spec))), NULL,
+		NULL, e);
+}
+
 int registry_keep_restored(struct registry *r, const char *vm, struct err *e)
 {
 	static const char sql[] = "UPDATE attachment SET restoring = 0 WHERE vm = ?";
+
+	return store_run(r->store, sql, STORE_BIND(STORE_TEXT(vm)), NULL, NULL, e);
+}
+
+int registry_keep_half_restored(struct registry *r, const char *vm, struct err *e)
+{
+	static const char sql[] = "UPDATE attachment SET restoring = 1 WHERE vm = ?";
 
 	return store_run(r->store, sql, STORE_BIND(STORE_TEXT(vm)), NULL, NULL, e);
 }

@@ -23,6 +23,7 @@
 #include "daemon/conf.h"
 #include "daemon/keeper_proto.h"
 #include "lib/cleanup.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 
 #define STARTS_MAX   10
@@ -70,11 +71,14 @@ int supervisor_spawn(struct supervisor *s, struct attachment *a, struct err *e)
 	const struct attachment_spec *spec = &a->spec;
 	unsigned int flags = spec->readonly ? KEEPER_SPAWN_READONLY : 0;
 	char queues[32], cache[32], serial[48], user[80], io_timeout[48];
-	const char *words[] = {"blk", queues, cache, serial, user, io_timeout, NULL, NULL, NULL};
+	const char *words[] = {
+		"blk", queues, cache, serial, user, io_timeout, NULL, NULL, NULL, NULL};
 	unsigned int count = 6;
 
 	if (spec->cache == ATTACHMENT_CACHE_NONE)
 		flags |= KEEPER_SPAWN_DIRECT;
+	if (a->gate & SESSION_GATE_IDLE)
+		flags |= KEEPER_SPAWN_IDLE;
 	snprintf(queues, sizeof(queues), "--num-queues=%u", spec->queues);
 	snprintf(cache, sizeof(cache), "--cache=%s", attachment_cache_names[spec->cache]);
 	snprintf(serial, sizeof(serial), "--serial=%.20s", spec->name); /* all that virtio has */
@@ -85,6 +89,8 @@ int supervisor_spawn(struct supervisor *s, struct attachment *a, struct err *e)
 		words[count++] = "--read-only";
 	if (spec->on_error == ON_ERROR_HOLD)
 		words[count++] = "--hold";
+	if (a->gate & SESSION_GATE_IDLE)
+		words[count++] = "--idle";
 	a->try_again_ms = 0;
 	return keeper_link_spawn(s->link, spec->id, flags, RING_ENTRIES, words, e);
 }
@@ -123,6 +129,30 @@ void supervisor_give_up(struct supervisor *s, struct attachment *a, const char *
 	supervisor_try_later(s, a, RETRY_MS);
 }
 
+/* Its worker is what the gate that the page has makes of it. */
+static bool must_turn(const struct attachment *a)
+{
+	struct session_status status;
+
+	return a->page_fd >= 0 && session_page_status(a->page_fd, &status, NULL) == 0 &&
+	       (session_gate_flags(status.gate_word) ^ a->gate) & SESSION_GATE_IDLE;
+}
+
+/* Between two generations: the next one will be idle, or will be no more. */
+static int supervisor_turn(struct supervisor *s, struct attachment *a, struct err *e)
+{
+	struct session_status status;
+
+	if (!must_turn(a))
+		return 0;
+	if (session_page_status(a->page_fd, &status, e) < 0 ||
+		s->owner.turn(s->owner.arg, a, e) < 0)
+		return -1;
+	fault_point("gate.turn");
+	a->gate_word = session_gate_next(MAX(a->gate_word, status.gate_word), a->gate);
+	return session_page_set_gate(a->page_fd, a->gate_word, e);
+}
+
 static void supervisor_start(struct supervisor *s, struct attachment *a)
 {
 	struct err e = ERR_INIT;
@@ -134,7 +164,7 @@ static void supervisor_start(struct supervisor *s, struct attachment *a)
 	}
 	if (a->worker.generation == 0)
 		s->owner.revive(s->owner.arg, a);
-	else if (supervisor_spawn(s, a, &e) < 0)
+	else if (supervisor_turn(s, a, &e) < 0 || supervisor_spawn(s, a, &e) < 0)
 		supervisor_give_up(s, a, e.msg);
 }
 
@@ -188,6 +218,10 @@ static void supervisor_check_gate(struct supervisor *s, struct attachment *a)
 	if (a->page_fd < 0 || a->worker.pid <= 0 ||
 		session_page_status(a->page_fd, &status, NULL) < 0)
 		return;
+	if (must_turn(a)) {
+		supervisor_kill(s, a, SIGKILL, NULL);
+		return;
+	}
 	if (!a->gate_word)
 		a->gate_word = session_gate_flags(status.gate_word) == a->gate
 				       ? status.gate_word

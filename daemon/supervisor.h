@@ -17,6 +17,9 @@ struct supervisor_owner {
 	void (*lost)(void *arg);
 	/* A worker that no attachment knows. */
 	void (*unknown)(void *arg, const char *id, const struct keeper_item *item);
+	/* The worker is dead, and its gate is about to let it be idle no more (or idle): the page is
+	 * nobody's. -1: not yet. */
+	int (*turn)(void *arg, struct attachment *a, struct err *e);
 	/* The attachment has no vault, or its start failed: try to make it serve from nothing. */
 	void (*revive)(void *arg, struct attachment *a);
 	/* What is known of the attachment may have changed; and every now and then. */
@@ -52,7 +55,8 @@ int supervisor_release(
 
 /*
  * What the gate of its worker is to be, SESSION_GATE_...: told again until it has heard, its
- * successors too. a->on_gate() is told of news.
+ * successors too. Where that makes an idle worker of one that is not, or the other way round, it is
+ * a successor that will be so, and it finds the word in its page. a->on_gate() is told of news.
  */
 void supervisor_set_gate(struct supervisor *s, struct attachment *a, unsigned int flags);
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 extern const struct code_area codes_host, codes_groups, codes_devices, codes_drivers, codes_vms,
-	codes_libvirt, codes_nbd, codes_states, codes_vhost, codes_service;
+	codes_libvirt, codes_nbd, codes_states, codes_moves, codes_vhost, codes_service;
 
 const struct code_area *const code_areas[] = {
 	&codes_host,
@@ -15,6 +15,7 @@ const struct code_area *const code_areas[] = {
 	&codes_libvirt,
 	&codes_nbd,
 	&codes_states,
+	&codes_moves,
 	&codes_vhost,
 	&codes_service,
 };

@@ -60,15 +60,53 @@ int session_facts_read(int fd, struct session_facts *facts, struct err *e)
 	return 0;
 }
 
-int session_facts_set_incoming(int fd, const struct session_facts *facts, struct err *e)
+/* The VMM was early: it has started the ring, behind a shut gate. */
+static int check_started(const struct session_page *page, const struct session_facts *facts,
+	unsigned int i, struct err *e)
 {
-	struct page_incoming in = {.features = facts->acknowledged, .valid = 1};
-	const off_t at = offsetof(struct session_page, incoming);
+	const struct page_ring *ring = &page->rings[i];
 
+	if (ring->num == facts->rings[i].size && ring->base == facts->rings[i].base)
+		return 0;
+	return err_set(e, ERR_REFUSED, "VU-INCOMING",
+		"ring %u was started at 0x%x of %u, and stood at 0x%x of %u: this is another VM", i,
+		ring->base, ring->num, facts->rings[i].base, facts->rings[i].size);
+}
+
+static int compare_started(const struct session_page *page, const struct session_facts *facts,
+	struct page_incoming *in, struct err *e)
+{
+	unsigned int waiting = 0, known = 0;
+
+	for (unsigned int i = 0; i < SESSION_RINGS_MAX; i++) {
+		const struct session_ring *ring = &facts->rings[i];
+
+		in->rings[i] = (struct page_incoming_ring){.base = ring->base, .size = ring->size};
+		in->rings[i].arrived = ring->size && page->rings[i].started == 1;
+		known += ring->size != 0;
+		waiting += ring->size && !in->rings[i].arrived;
+		if (in->rings[i].arrived && check_started(page, facts, i, e) < 0)
+			return -1;
+	}
+	in->valid = waiting || !known;
+	return 0;
+}
+
+int session_facts_set_incoming(
+	int fd, const struct session_facts *facts, bool requests, struct err *e)
+{
+	struct page_incoming in = {.features = facts->acknowledged};
+	const off_t at = offsetof(struct session_page, incoming);
+	auto_free struct session_page *page = malloc(sizeof(*page));
+
+	if (!page)
+		return err_sys(e, ENOMEM, "session page");
+	if (session_page_read(fd, page, e) < 0 || compare_started(page, facts, &in, e) < 0)
+		return -1;
+	if (requests && page->inflight.valid)
+		return err_set(e, ERR_REFUSED, "VU-INCOMING",
+			"requests are in flight, and the VMM has its in-flight region already");
 	memcpy(in.config, facts->config, sizeof(in.config));
-	for (unsigned int i = 0; i < SESSION_RINGS_MAX; i++)
-		in.rings[i] = (struct page_incoming_ring){
-			.base = facts->rings[i].base, .size = facts->rings[i].size};
 	if (pwrite(fd, &in, sizeof(in), at) != sizeof(in))
 		return err_sys(e, errno, "write the session page");
 	return 0;

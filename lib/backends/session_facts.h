@@ -37,5 +37,10 @@ struct session_facts {
 /* By pread(); bounded. 0 or -1. */
 int session_facts_read(int fd, struct session_facts *facts, struct err *e);
 
-/* A fresh page is to begin with these: acknowledged, config, and size and base of the rings. */
-int session_facts_set_incoming(int fd, const struct session_facts *facts, struct err *e);
+/*
+ * A page without a worker is to go on with these: acknowledged, config, and size and base of the
+ * rings. It is fresh; or an idle worker has spoken with the VMM already: then rings that it has
+ * started must be where these say. `requests`: some are in flight, for which it is too late then.
+ */
+int session_facts_set_incoming(
+	int fd, const struct session_facts *facts, bool requests, struct err *e);

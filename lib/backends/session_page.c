@@ -177,6 +177,7 @@ int session_page_status(int fd, struct session_status *status, struct err *e)
 		.incoming = page.incoming.valid == 1,
 		.settled = page_gate_is_settled(&page),
 		.tripped = page_gate_has_tripped(&page),
+		.came_back = page_gate_has_tripped(&page) && page.trip.back == page.trip.word,
 	};
 	if (page.hold.number != page.hold.released)
 		status->hold = page.hold.number;

@@ -22,6 +22,8 @@
 #define SESSION_GATE_CARRY 0x2u /* or are cancelled, and stay in flight: with nobody, recorded */
 #define SESSION_GATE_ARM   0x4u /* shuts by itself when the VMM stops a ring while it logs */
 #define SESSION_GATE_AWAY  0x8u /* with SHUT: no VMM is let in either */
+#define SESSION_GATE_IDLE                                                                          \
+	0x10u /* with SHUT: the worker is idle; only a successor can be otherwise */
 
 static inline uint64_t session_gate_word(uint64_t serial, unsigned int flags)
 {
@@ -68,7 +70,8 @@ struct session_status {
 	bool incoming;               /* goes on from another host's, and the VMM has not come */
 	uint32_t hold;               /* the number of the hold that it is in; 0: none */
 	bool settled;                /* the gate is shut, and nothing is with the host */
-	bool tripped;                /* it was armed, and has shut by itself */
+	bool tripped;                /* it was armed, and has shut by itself ... */
+	bool came_back;              /* ... and the VMM has started a ring again since */
 	uint32_t late;               /* requests that take too long, and are not held for it */
 	char reason[128]; /* of failed, else of the hold, else of late; terminated, printable */
 };

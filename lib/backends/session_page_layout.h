@@ -73,6 +73,7 @@ struct page_gate {
 /* The armed gate shut by itself (vu_gate.c). */
 struct page_trip {
 	uint64_t word; /* == gate.word: under this word */
+	uint64_t back; /* == gate.word: the VMM has started a ring since */
 };
 
 /* What the host could not do, and the guest is not told of (vu_hold.c). */

@@ -61,6 +61,14 @@ bool vu_gate_bars_vmm(const struct vu_session *s)
 	return page_gate_has_tripped(s->page) || s->page->gate.word & SESSION_GATE_AWAY;
 }
 
+void vu_gate_note_start(struct vu_session *s)
+{
+	if (!page_gate_has_tripped(s->page) || s->page->trip.back == s->page->trip.word)
+		return;
+	page_commit(s->page->trip.back, s->page->trip.word);
+	vu_changed(s);
+}
+
 void vu_gate_trip(struct vu_session *s)
 {
 	if (!(s->page->gate.word & SESSION_GATE_ARM) || !(s->page->features & VHOST_F_LOG_ALL) ||

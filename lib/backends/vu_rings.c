@@ -375,6 +375,7 @@ enum vu_act vu_ring_set_kick(struct vu_session *s, struct err *e)
 	page_commit(facts(r)->started, 1);
 	vu_point("ring-started");
 	vu_incoming_arrived(s, r->index);
+	vu_gate_note_start(s);
 	note_started(s);
 	return VU_DONE;
 }

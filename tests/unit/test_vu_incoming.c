@@ -49,8 +49,8 @@ static void prepare(struct rig *r)
 {
 	struct err e = ERR_INIT;
 
-	ck_assert_msg(
-		session_facts_set_incoming(r->vault[VAULT_PAGE], &facts, &e) == 0, "%s", e.msg);
+	ck_assert_msg(session_facts_set_incoming(r->vault[VAULT_PAGE], &facts, false, &e) == 0,
+		"%s", e.msg);
 	r->vault[VAULT_INCOMING] = taken_to_fd(&list, &e);
 	ck_assert_msg(r->vault[VAULT_INCOMING] >= 0, "%s", e.msg);
 }

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+
+#include "cli/out.h"
+#include "lib/cleanup.h"
+
+static const struct out_view migrate_view = {
+	"attachments", {{"ID", "id"}, {"DEVICE", "device"}, {"VM", "vm"}, {"NAME", "name"},
+			       {"STATE", "state"}, {"SOCKET", "socket"}}};
+
+/* --- the verdict ------------------------------------------------------------------------------ */
+
+static void verdict_print_one(const struct cli *cli, const struct json *device)
+{
+	auto_free char *name = out_text(json_member(device, "name"));
+	const struct json *problems = json_member(device, "problems");
+	bool plain = cli->form == OUT_PLAIN;
+
+	if (!json_count(problems))
+		printf(plain ? "%s\tok\n" : "%s: can move\n", name ? name : "-");
+	for (size_t i = 0; i < json_count(problems); i++) {
+		const struct json *problem = json_item(problems, i);
+		auto_free char *code = out_text(json_member(problem, "code"));
+		auto_free char *what = out_text(json_member(problem, "what"));
+		auto_free char *evidence = out_text(json_member(problem, "evidence"));
+
+		printf(plain ? "%s\t%s\t%s\t%s\n" : "%s: cannot move [%s]: %s: %s\n",
+			name ? name : "-", code ? code : "-", what ? what : "-",
+			evidence ? evidence : "-");
+	}
+}
+
+/* A verdict that says no is an answer, and a refusal. */
+static int verdict_run(struct cli *cli, struct err *e)
+{
+	auto_json struct json *reply = out_parse(cli, e);
+	const struct json *devices = json_member(reply, "devices");
+
+	if (!reply)
+		return -1;
+	if (out_is_json(cli))
+		out_raw(cli);
+	else
+		for (size_t i = 0; i < json_count(devices); i++)
+			verdict_print_one(cli, json_item(devices, i));
+	if (json_is_true(json_member(reply, "ok")))
+		return 0;
+	err_set(e, ERR_REFUSED, "MIG-VERDICT", "the VM cannot move there");
+	return err_fix(e, "nothing was changed; what is in the way is above");
+}
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+static const char *const step_names[] = {"check", "begin", "end", "abort"};
+
+/* Exactly one, or none: NULL. */
+static int choose_step(const struct cmd_args *args, const char **step, struct err *e)
+{
+	*step = NULL;
+	for (unsigned int i = 0; i < ARRAY_SIZE(step_names); i++) {
+		if (!args->options[i])
+			continue;
+		if (*step)
+			return err_set(e, ERR_USAGE, "USAGE", "--%s or --%s, not both", *step,
+				step_names[i]);
+		*step = step_names[i];
+	}
+	return 0;
+}
+
+static void print_words(const struct json *list)
+{
+	puts("\nStart the VMM there, waiting for the VM, with these words on its command line:");
+	for (size_t i = 0; i < json_count(list); i++) {
+		fputs("  ", stdout);
+		out_words(json_member(json_item(list, i), "vmm_args"), " \\\n  ");
+		putchar('\n');
+	}
+}
+
+static int begin_run(struct cli *cli, struct err *e)
+{
+	auto_json struct json *reply = NULL;
+
+	if (out_list(cli, &migrate_view, e) < 0)
+		return -1;
+	if (cli->form != OUT_TABLE)
+		return 0;
+	reply = out_parse(cli, e);
+	if (!reply)
+		return -1;
+	print_words(json_member(reply, "attachments"));
+	return 0;
+}
+
+static int migrate_run(
+	struct cli *cli, const struct cmd *cmd, const struct cmd_args *args, struct err *e)
+{
+	struct json_out o;
+	const char *step;
+
+	if (choose_step(args, &step, e) < 0)
+		return -1;
+	json_out_init(&o);
+	json_out_object(&o, NULL);
+	args_put(cmd, args, &o);
+	if (step)
+		json_out_str(&o, "step", step);
+	json_out_end(&o);
+	if (call_with(cli, "Migrate", &o, false, e) < 0)
+		return -1;
+	if (step == step_names[0])
+		return verdict_run(cli, e);
+	if (step == step_names[1])
+		return begin_run(cli, e);
+	if (out_is_json(cli))
+		out_raw(cli);
+	return 0;
+}
+
+extern const struct cmd cmd_migrate;
+const struct cmd cmd_migrate = {
+	.name = "migrate",
+	.summary = "Moves a virtual machine's I/O to another host, with the machine.",
+	.words = {{"VM", "vm"}, {"DESTINATION", "destination"}},
+	.options =
+		{
+			{"--check", NULL, CMD_FLAG, .help = "only say whether it could"},
+			{"--begin", NULL, CMD_FLAG,
+				.help = "reserve there; the VMM may move the machine from then on"},
+			{"--end", NULL, CMD_FLAG,
+				.help = "wait until it runs there, and take away what is here"},
+			{"--abort", NULL, CMD_FLAG,
+				.help = "take all back, if it does not run there"},
+			{"--map", "map", CMD_PAIRS, "OLD=NEW",
+				.help = "what a device is called there; may be repeated"},
+		},
+	.run = migrate_run,
+};

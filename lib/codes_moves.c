@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Codes of moves from one host to another: migrate. */
+#include "lib/codes.h"
+
+static const struct code_page pages[] = {
+	{"MIG-VERDICT", "the VM cannot move there",
+		.cause = "At least one of its devices cannot; each says why.",
+		.seen = "The verdict of the destination.",
+		.fix = "See to what is named there. Nothing was changed."},
+	{"MIG-OTHER-VOLUME", "the destination does not show the same volume",
+		.cause = "A VM may go on only on the very data that it has here. A disk is known "
+			 "by its fingerprint; a file by its number, and by the lock that the "
+			 "source's worker holds on it.",
+		.seen = "Fingerprint, or inode and lock, there and here.",
+		.fix = "Say with --map OLD=NEW what the volume is called there; or make the "
+		       "storage reachable there."},
+	{"MIG-CACHE", "the volume goes through a page cache",
+		.cause = "What one host has in its page cache the other one does not see, nor what "
+			 "is stale there.",
+		.seen = "How the attachment caches, and whether direct I/O is possible there.",
+		.fix = "Attach it with --cache none, on storage that can do direct I/O."},
+	{"MIG-DIFFERS", "what is handed over is not what was reserved",
+		.cause = "Attachments came or went on one side after the move had begun.",
+		.seen = "Names, queues and access of both sides.",
+		.fix = "Begin the move again: iovctl migrate VM URI --begin."},
+	{"MIG-REFUSED", "the destination does not take the baton any more",
+		.cause = "The move was ended there, or the baton was given back meanwhile.",
+		.seen = "The destination's record of the move.",
+		.fix = "Begin the move again. The VM goes on where it was."},
+	{"MIG-RUNS", "the VM runs at the destination",
+		.cause = "Its VMM there has started its disks, so the baton stays there: of two "
+			 "copies of a VM only one may go on.",
+		.seen = "The destination's answer.",
+		.fix = "iovctl migrate VM URI --end here, and end the VMM that is left."},
+	{"MIG-UNDER-WAY", "the VM is about to move, or has moved away",
+		.cause = "While it moves its devices stay as they are.",
+		.seen = "The state of the move.",
+		.fix = "Wait for the move; or iovctl migrate VM URI --end, or --abort."},
+	{"NO-MOVE", "the VM is not about to move from here",
+		.cause = "--end and --abort are about a move that --begin has begun.",
+		.seen = "The moves that there are.", .fix = "iovctl migrate VM URI --begin first."},
+	{"STEP", "there is no such step of a move",
+		.cause = "The call names a step that does not exist.", .seen = "The call.",
+		.fix = "check, begin, end or abort."},
+	{"VMM-UNMANAGED", "nobody here can tell the VMM to send the memory",
+		.cause = "The VM is not libvirt's: whoever started its VMM has to.",
+		.seen = "The VM has no libvirt domain.",
+		.fix = "--begin, then the VMM's own migration, then --end."},
+	{"URI", "that does not say where another iovd is",
+		.cause = "A destination is a host that is reached by ssh, or a socket.",
+		.seen = "The URI.", .fix = "qemu+ssh://HOST/system, ssh://HOST, or unix:///PATH."},
+	{"PEER-GONE", "the other iovd does not answer",
+		.cause = "It has ended, or the way there is broken.",
+		.seen = "The error of the connection, or how long there was no answer.",
+		.fix = "See whether `ssh HOST iovctl bridge` works by itself."},
+};
+const struct code_area codes_moves = {"moves", pages, ARRAY_SIZE(pages)};
