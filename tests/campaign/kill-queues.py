@@ -12,10 +12,4 @@ from lib.report import main  # noqa: E402
 
 KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 
-
-def tell(done):
-    if done % 50 == 0:
-        progress(f"{done} of {KILLS} kills")
-
-
-main(lambda scratch: test_kill_queues.test(scratch, KILLS, tell))
+main(lambda scratch: test_kill_queues.test(scratch, KILLS, progress))

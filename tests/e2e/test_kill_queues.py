@@ -53,8 +53,8 @@ def storm(guest, loads, kills, kill, tell):
             for load in loads:
                 load.go_on()
         kill()
-        if tell:
-            tell(n + 1)
+        if tell and (n + 1) % 50 == 0:
+            tell(f"{n + 1} of {kills} kills")
     for load in loads:
         load.end()
 
@@ -106,6 +106,8 @@ def test(scratch, kills=KILLS, tell=None):
                 loads = [Load(guest, f"/dev/vd{letter}") for letter in "ab"]
                 storm(guest, loads, n, kill, tell)
                 said.append(summary(what, n, loads))
+                if tell:
+                    tell(said[-1])
             guest.expect_no_complaints()
             if min(one.now()["restarts"] for one in disks) < kills:
                 raise Failed(f"too few restarts: what was killed? {daemon.settled()}")
