@@ -53,10 +53,10 @@ struct quiesce {
 
 int quiesce_find(struct registry *r, const char *name, struct quiesce_target *target, struct err *e)
 {
-	bool is_vm = registry_has_vm(r, name);
+	const char *vm = registry_find_vm(r, name);
 
 	*target = (struct quiesce_target){.a = registry_find(r, name, e)};
-	if (target->a && !is_vm)
+	if (target->a && !vm)
 		return 0;
 	if (target->a) {
 		err_set(e, ERR_USAGE, "AMBIGUOUS", "%s names a VM and an attachment", name);
@@ -64,11 +64,11 @@ int quiesce_find(struct registry *r, const char *name, struct quiesce_target *ta
 			target->a->spec.name);
 		return err_fix(e, "name the attachment by its id or as VM/NAME");
 	}
-	if (is_vm)
-		str_copy(target->vm, sizeof(target->vm), name);
+	if (vm)
+		str_copy(target->vm, sizeof(target->vm), vm);
 	else if (e->kind == ERR_NOT_FOUND)
 		err_set(e, ERR_NOT_FOUND, "NO-SUCH", "there is no VM or attachment %s", name);
-	return is_vm ? 0 : -1;
+	return vm ? 0 : -1;
 }
 
 struct attachment *quiesce_next(

@@ -22,6 +22,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "daemon/events.h"
 #include "daemon/iostate.h"
@@ -194,6 +195,18 @@ struct attachment *registry_find(struct registry *r, const char *name, struct er
 	} else {
 		err_set(e, ERR_NOT_FOUND, "NO-SUCH", "there is no attachment %s", name);
 		err_fix(e, "iovctl list attachments shows those there are");
+	}
+	return NULL;
+}
+
+const char *registry_find_vm(struct registry *r, const char *name)
+{
+	list_for_each (node, &r->attachments) {
+		const struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (strcmp(a->spec.vm, name) == 0 ||
+			(a->spec.domain[0] && strcasecmp(a->spec.domain, name) == 0))
+			return a->spec.vm;
 	}
 	return NULL;
 }

@@ -192,6 +192,9 @@ struct attachment *registry_find(struct registry *r, const char *name, struct er
 /* Whether any attachment is of this VM. */
 bool registry_has_vm(struct registry *r, const char *vm);
 
+/* The VM that is called so, or is the libvirt domain of this UUID, if it has any; or NULL. */
+const char *registry_find_vm(struct registry *r, const char *name);
+
 /* An id that was never used. */
 void registry_next_id(const struct registry *r, char id[KEEPER_ID_SIZE]);
 

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain_xml.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "tests/unit/unit.h"
+
+#define SOURCE_ACCESS "<source type='memfd'/><access mode='shared'/>"
+
+START_TEST(memory_is_shared_as_a_whole_or_by_cells)
+{
+	static const struct {
+		const char *xml;
+		bool shared;
+	} samples[] = {
+		{"<domain/>", false},
+		{"<domain><memoryBacking>" SOURCE_ACCESS "</memoryBacking></domain>", true},
+		{"<domain><memoryBacking><access mode='private'/></memoryBacking></domain>", false},
+		{"<domain><cpu><numa><cell memAccess='shared'/><cell memAccess='shared'/></numa>"
+		 "</cpu></domain>",
+			true},
+		{"<domain><cpu><numa><cell memAccess='shared'/><cell/></numa></cpu></domain>",
+			false},
+		{"<domain><devices><access mode='shared'/></devices></domain>", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++)
+		ck_assert_msg(domain_xml_shares_memory(samples[i].xml) == samples[i].shared, "%s",
+			samples[i].xml);
+}
+END_TEST
+
+START_TEST(memory_is_made_to_be_shared_and_all_else_stays)
+{
+	static const struct {
+		const char *before, *after;
+	} samples[] = {
+		{"<domain><name>x</name><devices><disk/></devices></domain>",
+			"<domain><name>x</name><memoryBacking>" SOURCE_ACCESS
+			"</memoryBacking><devices><disk/></devices></domain>"},
+		{"<domain><memoryBacking/><devices/></domain>",
+			"<domain><memoryBacking>" SOURCE_ACCESS
+			"</memoryBacking><devices/></domain>"},
+		{"<domain><memoryBacking><hugepages/><source type='anonymous'/>"
+		 "<access mode='private'/><locked/></memoryBacking></domain>",
+			"<domain><memoryBacking>" SOURCE_ACCESS
+			"<hugepages/><locked/></memoryBacking></domain>"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		auto_free char *made = domain_xml_share_memory(samples[i].before);
+
+		ck_assert_ptr_nonnull(made);
+		ck_assert_str_eq(made, samples[i].after);
+		ck_assert(domain_xml_shares_memory(made));
+	}
+	ck_assert_ptr_null(domain_xml_share_memory("<network/>"));
+}
+END_TEST
+
+START_TEST(a_disk_gets_a_name_that_neither_definition_has)
+{
+	static const char live[] = "<domain><devices><disk><target dev='vda'/></disk>"
+				   "<interface><target dev='vdb'/></interface></devices></domain>";
+	static const char config[] =
+		"<domain><devices><disk><target dev='vdb'/></disk></devices></domain>";
+	char all[26 * 48] = "<domain><devices>", one[48], target[16];
+
+	ck_assert(domain_xml_free_target(live, NULL, target));
+	ck_assert_str_eq(target, "vdb");
+	ck_assert(domain_xml_free_target(live, config, target));
+	ck_assert_str_eq(target, "vdc");
+	for (int c = 'a'; c <= 'z'; c++) {
+		ck_assert(domain_xml_free_target(all, NULL, target));
+		snprintf(one, sizeof(one), "<disk><target dev='vd%c'/></disk>", c);
+		ck_assert_int_eq(target[2], c);
+		strcat(all, one);
+	}
+	ck_assert(!domain_xml_free_target(all, NULL, target));
+}
+END_TEST
+
+START_TEST(the_user_is_that_of_the_model_dac)
+{
+	static const char head[] =
+		"<capabilities><host><secmodel><model>apparmor</model>"
+		"<baselabel type='qemu'>+1:+2</baselabel></secmodel><secmodel><model>dac</model>"
+		"<doi>0</doi><baselabel type='kvm'>+5:+5</baselabel>";
+
+	ck_assert_int_eq(domain_xml_qemu_user("<capabilities/>"), -1);
+	ck_assert_int_eq(domain_xml_qemu_user(head), -1);
+	for (int i = 0; i < 2; i++) {
+		char text[512];
+
+		snprintf(text, sizeof(text), "%s%s", head,
+			i ? "<baselabel type='qemu'>+64055:+104</baselabel></secmodel>"
+			  : "</secmodel><secmodel><baselabel type='qemu'>+9:+9</baselabel>"
+			    "</secmodel>");
+		ck_assert_int_eq(domain_xml_qemu_user(text), i ? 64055 : -1);
+	}
+}
+END_TEST
+
+START_TEST(an_alias_has_no_dot)
+{
+	struct attachment_spec spec = {.name = "root.disk-1"};
+	char alias[DOMAIN_ALIAS_SIZE];
+
+	domain_alias(&spec, alias);
+	ck_assert_str_eq(alias, "ua-iovd-root_disk-1");
+}
+END_TEST
+
+static int count_description(void *arg, const struct domain_description *d, struct err *e)
+{
+	unsigned int *count = arg;
+
+	(void)e;
+	ck_assert_str_eq(d->name, "root");
+	ck_assert_str_eq(d->device, "/srv/a&b.img");
+	ck_assert_str_eq(d->owner, "nobody");
+	ck_assert_uint_eq(d->queues, 4);
+	ck_assert(d->readonly);
+	++*count;
+	return 0;
+}
+
+START_TEST(a_description_is_read_with_and_without_prefix)
+{
+	static const char text[] =
+		"<domain><metadata><other:attachments><attachment name='no'/></other:attachments>"
+		"<iovd:attachments xmlns:iovd='x'>"
+		"<attachment name='root' device='/srv/a&amp;b.img' queues='4' readonly='yes' "
+		"owner='nobody'/>"
+		"<iovd:attachment name='root' device='/srv/a&amp;b.img' queues='4' readonly='yes' "
+		"owner='nobody'/></iovd:attachments></metadata>"
+		"<devices><attachment name='no'/></devices></domain>";
+	unsigned int count = 0;
+	struct err e = ERR_INIT;
+
+	ck_assert_int_eq(domain_xml_each(text, count_description, &count, &e), 0);
+	ck_assert_uint_eq(count, 2);
+	ck_assert_int_eq(domain_xml_each("<domain>", count_description, &count, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_USAGE);
+}
+END_TEST
+
+UNIT_MAIN(memory_is_shared_as_a_whole_or_by_cells, memory_is_made_to_be_shared_and_all_else_stays,
+	a_disk_gets_a_name_that_neither_definition_has, the_user_is_that_of_the_model_dac,
+	an_alias_has_no_dot, a_description_is_read_with_and_without_prefix)
