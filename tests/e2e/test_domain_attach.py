@@ -63,9 +63,9 @@ def running(daemon, host, guest, image):
     expect(targets(host, "--inactive") == {"root.sock": "vda"}, "it is still defined")
 
 
-def test(scratch):
+def test(scratch, base=None):
     root, data = disk.blank(scratch / "root.img", 16), disk.blank(scratch / "data.img", 16)
-    host = libvirt.LibvirtHost(scratch, "h1")
+    host = libvirt.LibvirtHost(scratch, "h1", base=base)
     with host, Daemon(scratch, libvirt=host.uri) as daemon:
         with libvirt.Domain(host, "web1", shared=False) as guest:
             until(lambda: daemon.ctl("list", "vms")["vms"], 30, "the domain to be known")
@@ -81,4 +81,5 @@ def test(scratch):
     return "attached, hot-plugged, kept by a guest that cannot answer, detached, undefined"
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)

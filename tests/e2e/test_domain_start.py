@@ -60,10 +60,10 @@ def without_iovd(host, guest):
     expect(done.returncode and "iovctl: hook" in done.stderr, f"start: {done.stderr}")
 
 
-def test(scratch):
+def test(scratch, base=None):
     image = disk.ext4(scratch / "root.img", 64)
     hooks = {"qemu.d/iovd": libvirt.hook(scratch / "run/iovd.sock"), "qemu.d/other": OTHER}
-    host = libvirt.LibvirtHost(scratch, "h1", hooks=hooks)
+    host = libvirt.LibvirtHost(scratch, "h1", hooks=hooks, base=base)
     with host, Daemon(scratch, libvirt=host.uri) as daemon:
         with libvirt.Domain(host, "web1") as guest:
             until(lambda: daemon.ctl("list", "vms")["vms"], 30, "the domain to be known")
@@ -87,4 +87,5 @@ def test(scratch):
     return "started, reset, rebooted, saved, restored and undefined by virsh alone"
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)

@@ -44,8 +44,8 @@ def followed(daemon, host):
     wait(daemon, {})
 
 
-def test(scratch):
-    host = libvirt.LibvirtHost(scratch, "h1")
+def test(scratch, base=None):
+    host = libvirt.LibvirtHost(scratch, "h1", base=base)
     with host, Daemon(scratch, libvirt=host.uri) as daemon:
         followed(daemon, host)
         host.stop()
@@ -59,4 +59,5 @@ def test(scratch):
     return "domains are followed, libvirtd killed, absent and back"
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)

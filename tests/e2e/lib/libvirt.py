@@ -19,6 +19,7 @@ import pathlib
 import re
 import signal
 import socket
+import tempfile
 import uuid
 
 from guest import image
@@ -52,8 +53,10 @@ stdio_handler = "file"
 # The first process: it reaps what libvirt daemonizes.
 FIRST = """
 mount --make-rprivate /
-for path in {paths}; do mount --bind "{root}/$path" "/$path"; done
-mount -t proc proc /proc
+[ -z "{base}" ] || mount --bind "{base}" "{base}"
+for path in {shown}; do mkdir -p "{base}$path"; mount --rbind "$path" "{base}$path"; done
+for path in {paths}; do mkdir -p "{base}/$(dirname "$path")"; mount --bind "{root}/$path" "{base}/$path"; done
+mount -t proc proc "{base}/proc"
 hostname {name}
 ip link set lo up
 echo ready
@@ -69,12 +72,14 @@ def _children(pid):
 
 class LibvirtHost:
     """One host. `hooks`: {path below /etc/libvirt/hooks: text of a program}, there from the start.
+    `base`: the root of another Debian, whose libvirtd and QEMU it is; what a test uses is there at
+    the same paths.
 
     name, address ("" until connect()), uri (for virsh and iovd --libvirt), netns (the pid of a
     process in all its namespaces, for nsenter -t), root (its folders).
     """
 
-    def __init__(self, scratch, name, number=1, hooks=None, user="root", group="root", prefix=()):
+    def __init__(self, scratch, name, number=1, hooks=None, user="root", group="root", base=None):
         if os.geteuid() != 0:
             raise Skipped("namespaces and libvirtd need root")
         proc.need("libvirtd", "libvirt-daemon")
@@ -82,9 +87,10 @@ class LibvirtHost:
         self.name, self.number, self.address = name, number, ""
         self.root = scratch / name
         self._scratch = scratch
-        self._prefix = [*map(str, prefix)]
+        self._base = str(base or "")
         self._words = {"name": name, "user": user, "group": group, "uuid": uuid.uuid4()}
         self._words |= {"root": self.root, "paths": self._paths()}
+        self._words |= {"base": self._base, "shown": self._shown()}
         self._make_folders(hooks or {})
         self._first = self._libvirtd = None
         self.netns = self.pid = 0
@@ -101,6 +107,13 @@ class LibvirtHost:
     def __exit__(self, *_):
         self.end()
 
+    def _shown(self):
+        """What of the machine another root shows, too."""
+        if not self._base:
+            return ""
+        trees = (tempfile.gettempdir(), program("iovctl").parent, image.qemu().kernel.parents[1])
+        return " ".join(["/dev", "/proc", "/sys", *sorted({str(tree) for tree in trees})])
+
     def _paths(self):
         return " ".join([*FOLDERS, *(f"etc/{name}" for name in USERS)])
 
@@ -111,7 +124,7 @@ class LibvirtHost:
         (etc / "libvirtd.conf").write_text(LIBVIRTD.format(**self._words))
         (etc / "qemu.conf").write_text(QEMU.format(**self._words))
         for name, line in USERS.items():
-            lines = pathlib.Path("/etc", name).read_text().splitlines()
+            lines = pathlib.Path(self._base or "/", "etc", name).read_text().splitlines()
             has = any(there.startswith("libvirt-qemu:") for there in lines)
             (self.root / "etc" / name).write_text("\n".join(lines + [line] * (not has)) + "\n")
         for path, text in hooks.items():
@@ -149,7 +162,8 @@ class LibvirtHost:
     def start(self):
         """Starts libvirtd, and waits until it answers."""
         log = self._scratch / f"{self.name}.libvirtd"
-        argv = self.inside(*self._prefix, "libvirtd", "--listen")
+        enter = ["chroot", self._base] if self._base else []
+        argv = self.inside(*enter, "libvirtd", "--listen")
         self._libvirtd = Process(argv, log)
         until(self._answers, 60, f"libvirtd of {self.name} to answer")
         self.pid = _children(self._libvirtd.pid)[0]
