@@ -66,6 +66,7 @@ _iovctl_words()
 		_iovctl_ids vms
 		;;
 	explain:0)
+		_iovctl_ids devices
 		_iovctl_ids codes
 		;;
 	group:0)

@@ -5,14 +5,15 @@
 
 #include "cli/out.h"
 
-extern const struct cmd cmd_attach, cmd_bind, cmd_bridge, cmd_detach, cmd_explain, cmd_group,
-	cmd_hook, cmd_job, cmd_list, cmd_migrate, cmd_quiesce, cmd_recover, cmd_release,
+extern const struct cmd cmd_attach, cmd_bind, cmd_bridge, cmd_detach, cmd_doctor, cmd_explain,
+	cmd_group, cmd_hook, cmd_job, cmd_list, cmd_migrate, cmd_quiesce, cmd_recover, cmd_release,
 	cmd_restore, cmd_resume, cmd_run, cmd_save, cmd_show, cmd_vf, cmd_watch;
 
 const struct cmd *const cmd_all[] = {
 	&cmd_list,
 	&cmd_show,
 	&cmd_explain,
+	&cmd_doctor,
 	&cmd_group,
 	&cmd_attach,
 	&cmd_detach,
@@ -99,7 +100,7 @@ int main(int argc, char **argv)
 
 	if (rc == 0)
 		rc = main_flush(&e);
-	if (rc < 0)
+	if (rc < 0 && e.msg[0])
 		out_error(&cli, &e);
 	client_close(cli.client);
 	return rc < 0 ? err_kind_info(e.kind)->exit_status : 0;

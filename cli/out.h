@@ -41,6 +41,15 @@ struct code_page;
 int out_page(struct cli *cli, const struct code_page *p, struct err *e);
 int out_pages(struct cli *cli, struct err *e);
 
+/*
+ * Findings of rules, for people: those of `weight` ("closes") only, or all (NULL). What closes comes
+ * with what to do; all the rest if `fixes`.
+ */
+void out_findings(const struct json *findings, const char *weight, unsigned int indent, bool fixes);
+
+/* "GRP-SPLIT: ...", the first that closes; false if none does. */
+bool out_first_finding(const struct json *findings);
+
 /* A label, and text that is broken between words; its lines begin at column `indent`. */
 void out_paragraph(const char *label, unsigned int indent, const char *text);
 

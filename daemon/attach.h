@@ -32,7 +32,11 @@ struct attach_caller {
 enum attach_allow {
 	ATTACH_ALLOW_GROUP = 1,    /* GRP-SPLIT: the whole group goes to the VM */
 	ATTACH_ALLOW_NO_RESET = 2, /* DEV-NO-RESET: given for good, until the host is rebooted */
+	ATTACH_ALLOW_CONSOLE = 4,  /* HOST-CONSOLE: the host does without its screen */
 };
+
+/* The bit of a code of `len` bytes; 0 if it cannot be waived. */
+unsigned int attach_allow_of(const char *code, size_t len);
 
 /* One of the functions that are passed through together. */
 struct passthrough_function {
@@ -106,6 +110,23 @@ extern const struct attach_path *const attach_paths[ATTACHMENT_PATHS];
 
 /* Closes what it still holds. */
 void attach_wish_release(struct attach_wish *w);
+
+/* --- the choice: attach_choice.c --------------------------------------------------------------- */
+
+/* What a name means, and by which path it goes. */
+struct attach_choice {
+	const struct device *device; /* the inventory's: for an interface, the function below it */
+	enum attachment_path path;
+	bool is_below;      /* it is not the device of that name, but the one that carries it */
+	const char *reason; /* why this path, a sentence without its subject */
+};
+
+/*
+ * `path`: that is asked for; NULL or "auto": the first that is for such a device. This is the choice of
+ * attach, and the one that explain tells. -1: no such device, or code PATH.
+ */
+int attach_choose(struct daemon *d, const char *name, const char *path, struct attach_choice *c,
+	struct err *e);
 
 /* --- doing it --------------------------------------------------------------------------------- */
 

@@ -85,34 +85,19 @@ static int choose_owner(const char *wanted, struct attach_wish *w, struct err *e
 
 /* --- refusals to waive ------------------------------------------------------------------------ */
 
-static const struct {
-	const char *code;
-	enum attach_allow what;
-} allows[] = {
-	{"GRP-SPLIT", ATTACH_ALLOW_GROUP},
-	{"DEV-NO-RESET", ATTACH_ALLOW_NO_RESET},
-};
-
-static unsigned int find_allow(const char *code, size_t len)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(allows); i++)
-		if (strlen(allows[i].code) == len && memcmp(allows[i].code, code, len) == 0)
-			return allows[i].what;
-	return 0;
-}
-
 /* Codes with commas between: of the attachment, or, of its spares, recover's. */
 static int choose_allow(const char *wanted, struct attach_wish *w, struct err *e)
 {
 	while (wanted && *wanted) {
 		size_t len = strcspn(wanted, ",");
-		unsigned int what = find_allow(wanted, len);
+		unsigned int what = attach_allow_of(wanted, len);
 		unsigned int of_spares = recover_find_allow(wanted, len);
 
 		if (!what && !of_spares) {
 			err_set(e, ERR_USAGE, "ALLOW", "%.*s is nothing that can be allowed",
 				(int)MIN(len, 32), wanted);
-			return err_fix(e, "GRP-SPLIT, DEV-NO-RESET, and of spares STALE-SPARE and "
+			return err_fix(e, "GRP-SPLIT, DEV-NO-RESET, HOST-CONSOLE, and of spares "
+					  "STALE-SPARE and "
 					  "LATE-WRITE; every other refusal stays");
 		}
 		w->allow |= what;

@@ -92,3 +92,23 @@ struct binding_row {
 /* False if the holder does not have the device, or the store cannot be read. `row` may be NULL. */
 bool binding_find(
 	struct daemon *d, const char *device, const char *holder, struct binding_row *row);
+
+/* --- refusals, as others tell them, too: -1 with e set ----------------------------------------- */
+
+struct device;
+struct hand_wedge;
+
+#define BINDING_STAYS "stays with the host, at work"
+
+/* PF-IN-USE; 0 if it has no virtual functions. */
+int binding_check_functions(const struct device *device, struct err *e);
+
+/* DEV-WEDGED, GRP-NONE, GRP-VIABLE: `why` goes on after the member's name. */
+int binding_refuse_wedged(const char *id, const struct hand_wedge *wedge, struct err *e);
+int binding_refuse_no_group(const char *id, struct err *e);
+int binding_refuse_viable(
+	uint32_t group, const char *id, const char *driver, const char *why, struct err *e);
+
+/* GRP-SPLIT: `companions` as binding_name_companion() adds them, one after the other. */
+int binding_refuse_split(int64_t group, const char *id, const char *companions, struct err *e);
+void binding_name_companion(char *text, size_t size, const char *id, const char *driver);

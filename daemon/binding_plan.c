@@ -35,16 +35,19 @@ static int check_wedged(struct daemon *d, const char *id, struct err *e)
 {
 	struct hand_wedge wedge;
 
-	if (!hands_find_wedge(d->hands, id, &wedge))
-		return 0;
+	return hands_find_wedge(d->hands, id, &wedge) ? binding_refuse_wedged(id, &wedge, e) : 0;
+}
+
+int binding_refuse_wedged(const char *id, const struct hand_wedge *wedge, struct err *e)
+{
 	err_set(e, ERR_REFUSED, "DEV-WEDGED", "something is stuck at %s", id);
-	err_evidence(e, "process %d (%s)%s%s", (int)wedge.pid, wedge.work,
-		wedge.waits_in[0] ? " waits in " : "", wedge.waits_in);
+	err_evidence(e, "process %d (%s)%s%s", (int)wedge->pid, wedge->work,
+		wedge->waits_in[0] ? " waits in " : "", wedge->waits_in);
 	return err_fix(e, "end what holds it; a host that has lost a device may need a reboot");
 }
 
 /* A driver that goes takes its virtual functions along, or does not go. */
-static int check_functions(const struct device *device, struct err *e)
+int binding_check_functions(const struct device *device, struct err *e)
 {
 	if (device->pci.sriov_count == 0)
 		return 0;
@@ -71,7 +74,7 @@ int binding_check_member(
 	if (check_wedged(d, id, e) < 0 || host_use_check_own(d->inventory, device, &own, e) < 0)
 		return -1;
 	device = inventory_find(d->inventory, DEVICE_PCI, id);
-	return device ? check_functions(device, e) : 0;
+	return device ? binding_check_functions(device, e) : 0;
 }
 
 /* --- its group -------------------------------------------------------------------------------- */
@@ -85,7 +88,7 @@ static bool host_has_iommu(const struct sysroot *root)
 	return sysfs_list(&dir, &names) == 0 && names.count > 0;
 }
 
-static int refuse_no_group(const char *id, struct err *e)
+int binding_refuse_no_group(const char *id, struct err *e)
 {
 	err_set(e, ERR_REFUSED, "GRP-NONE", "no IOMMU isolates %s: it could reach all memory", id);
 	err_evidence(e, "/sys/bus/pci/devices/%s/iommu_group and /sys/class/iommu/*: none", id);
@@ -93,13 +96,13 @@ static int refuse_no_group(const char *id, struct err *e)
 			  "by the kernel's option (intel_iommu=on)");
 }
 
-static int refuse_not_viable(
-	const struct iommu_group *g, const struct iommu_member *m, const char *why, struct err *e)
+int binding_refuse_viable(
+	uint32_t group, const char *id, const char *driver, const char *why, struct err *e)
 {
 	err_set(e, ERR_REFUSED, "GRP-VIABLE", "IOMMU group %u cannot be taken from the host: %s %s",
-		g->id, m->id, why);
-	err_evidence(e, "/sys/kernel/iommu_groups/%u/devices/%s/driver: %s", g->id, m->id,
-		m->driver[0] ? m->driver : "(none)");
+		group, id, why);
+	err_evidence(e, "/sys/kernel/iommu_groups/%u/devices/%s/driver: %s", group, id,
+		driver[0] ? driver : "(none)");
 	return err_fix(e, "take its driver from it, or use a device of another group");
 }
 
@@ -116,11 +119,12 @@ static int add_companions(
 			continue;
 		if (!device || device->pci.is_bridge) {
 			if (m->blocks)
-				return refuse_not_viable(g, m, "stays with the host, at work", e);
+				return binding_refuse_viable(
+					g->id, m->id, m->driver, BINDING_STAYS, e);
 			continue;
 		}
 		if (plan->count == BINDING_MAX)
-			return refuse_not_viable(g, m, "is one too many", e);
+			return binding_refuse_viable(g->id, m->id, m->driver, "is one too many", e);
 		str_copy(to->id, sizeof(to->id), m->id);
 		str_copy(to->driver, sizeof(to->driver), m->driver);
 		plan->count++;
@@ -136,21 +140,29 @@ static bool is_split(struct daemon *d, const struct binding_ask *ask, const stru
 	return false;
 }
 
+int binding_refuse_split(int64_t group, const char *id, const char *companions, struct err *e)
+{
+	err_set(e, ERR_REFUSED, "GRP-SPLIT", "%s cannot be taken without its companions", id);
+	err_evidence(e, "IOMMU group %lld has %s, too", (long long)group, companions);
+	return err_fix(e, "take the whole group, with --group");
+}
+
+void binding_name_companion(char *text, size_t size, const char *id, const char *driver)
+{
+	size_t len = strlen(text);
+
+	snprintf(text + len, size - len, "%s%s%s%s", len ? ", " : "", id,
+		driver[0] ? " with driver " : "", driver);
+}
+
 static int refuse_split(const struct binding_plan *plan, struct err *e)
 {
 	char names[200] = "";
 
-	for (size_t i = 1; i < plan->count; i++) {
-		size_t len = strlen(names);
-
-		snprintf(names + len, sizeof(names) - len, "%s%s%s%s", i > 1 ? ", " : "",
-			plan->members[i].id, plan->members[i].driver[0] ? " with driver " : "",
-			plan->members[i].driver);
-	}
-	err_set(e, ERR_REFUSED, "GRP-SPLIT", "%s cannot be taken without its companions",
-		plan->members[0].id);
-	err_evidence(e, "IOMMU group %lld has %s, too", (long long)plan->group, names);
-	return err_fix(e, "take the whole group, with --group");
+	for (size_t i = 1; i < plan->count; i++)
+		binding_name_companion(
+			names, sizeof(names), plan->members[i].id, plan->members[i].driver);
+	return binding_refuse_split(plan->group, plan->members[0].id, names, e);
 }
 
 static int plan_group(
@@ -163,7 +175,7 @@ static int plan_group(
 
 	/* Some kernels make a device's group when a driver asks for the device. */
 	if (plan->group < 0)
-		return host_has_iommu(root) ? 0 : refuse_no_group(ask->device, e);
+		return host_has_iommu(root) ? 0 : binding_refuse_no_group(ask->device, e);
 	snprintf(number, sizeof(number), "%lld", (long long)plan->group);
 	if (iommu_group_read(root, number, &group, e) < 0)
 		return -1;

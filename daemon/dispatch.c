@@ -30,6 +30,10 @@ const struct method dispatch_methods[] = {
 	{MANAGER("Show"), ROLE_READ, LOCK_NONE, .params = &do_show_params, .names = "name",
 		.run = do_show},
 
+	{MANAGER("Explain"), ROLE_READ, LOCK_NONE, .params = &do_explain_params, .names = "device",
+		.run = do_explain},
+	{MANAGER("Doctor"), ROLE_READ, LOCK_NONE, .run = do_doctor},
+
 	{MANAGER("ListAttachments"), ROLE_READ, LOCK_NONE, .params = &do_list_attachments_params,
 		.run = do_list_attachments},
 	{MANAGER("ListVms"), ROLE_READ, LOCK_NONE, .run = do_list_vms},

@@ -27,6 +27,11 @@ void do_set_group(struct request *rq, const void *args);
 extern const struct json_params do_show_group_params;
 extern const struct json_params do_set_group_params;
 
+/* do_explain.c */
+void do_explain(struct request *rq, const void *args);
+void do_doctor(struct request *rq, const void *args);
+extern const struct json_params do_explain_params;
+
 /* do_attachment.c: attachments and the VMs that have them */
 void do_list_attachments(struct request *rq, const void *args);
 void do_list_vms(struct request *rq, const void *args);

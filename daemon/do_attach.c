@@ -12,6 +12,7 @@
 #include "daemon/do.h"
 #include "daemon/domain_xml.h"
 #include "daemon/domains.h"
+#include "daemon/explain.h"
 #include "daemon/file_look.h"
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
@@ -116,56 +117,6 @@ static int choose_name(
 			return 0;
 	}
 	return err_set(e, ERR_REFUSED, "NAME-TAKEN", "%s has %d of them", spec->vm, NAMES_MAX);
-}
-
-static int refuse_path(const char *wanted, const struct device *device, struct err *e)
-{
-	char there[sizeof(e->evidence)] = "";
-
-	for (unsigned int i = 0; i < ATTACHMENT_PATHS; i++) {
-		size_t len = strlen(there);
-
-		snprintf(there + len, sizeof(there) - len, "%s%s is for %s", i ? "; " : "",
-			attachment_path_names[i], attach_paths[i]->fits_what);
-	}
-	if (wanted)
-		err_set(e, ERR_REFUSED, "PATH", "there is no path %.64s for %s", wanted,
-			device->id);
-	else
-		err_set(e, ERR_REFUSED, "PATH", "there is no path for %s", device->id);
-	return err_evidence(e, "it is a %s device; %s", device_class_names[device->class], there);
-}
-
-/* The path that is asked for, or the first that is for such a device. */
-static int choose_path(const char *wanted, const struct device *device,
-	struct attachment_spec *spec, struct err *e)
-{
-	for (unsigned int i = 0; i < ATTACHMENT_PATHS; i++) {
-		if ((wanted && strcmp(wanted, attachment_path_names[i]) != 0) ||
-			!attach_paths[i]->fits(device))
-			continue;
-		spec->path = (enum attachment_path)i;
-		return 0;
-	}
-	return refuse_path(wanted, device, e);
-}
-
-/*
- * What is meant by the name: for an interface, and for a disk that is to be passed through, the PCI
- * function below it.
- */
-static const struct device *choose_device(
-	struct daemon *d, const struct attach_args *a, const char *path, struct err *e)
-{
-	const struct device *device = inventory_resolve(d->inventory, a->device, e);
-	bool passes = path && strcmp(path, attachment_path_names[ATTACHMENT_PASSTHROUGH]) == 0;
-	const struct device *below;
-
-	if (!device || device->class == DEVICE_PCI || !device->parent[0] ||
-		!(passes || (device->class == DEVICE_NET && !path)))
-		return device;
-	below = inventory_find(d->inventory, DEVICE_PCI, device->parent);
-	return below ?: device;
 }
 
 static int check_keeper(const struct daemon *d, struct err *e)
@@ -375,16 +326,19 @@ static int check_pf(struct daemon *d, const struct device *device, struct err *e
 }
 
 /* Which device, by which path; under what name. 1: it was there, and is answered. */
-static int attach_choose(
+static int attach_find_out(
 	struct request *rq, const struct attach_args *a, struct attach_wish *w, struct err *e)
 {
-	const char *path = a->path && strcmp(a->path, "auto") != 0 ? a->path : NULL;
-	const struct device *device = choose_device(w->d, a, path, e);
+	struct attach_choice choice;
+	const struct device *device;
 	enum device_class class;
 	int rc;
 
-	if (!device || choose_path(path, device, &w->spec, e) < 0 ||
-		attach_options_check_path(&w->spec, e) < 0)
+	if (attach_choose(w->d, a->device, a->path, &choice, e) < 0)
+		return -1;
+	device = choice.device;
+	w->spec.path = choice.path;
+	if (attach_options_check_path(&w->spec, e) < 0)
 		return -1;
 	class = device->class;
 	if (!str_copy(w->spec.device, sizeof(w->spec.device), device->id))
@@ -400,7 +354,9 @@ static int attach_choose(
 		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", w->spec.device);
 	if (check_pf(w->d, device, e) < 0)
 		return -1;
-	return attach_paths[w->spec.path]->choose(device, w, e);
+	if (attach_paths[w->spec.path]->choose(device, w, e) < 0)
+		return -1;
+	return explain_refuse(w->d, class, w, e);
 }
 
 static int attach_ask(struct request *rq, const struct attach_args *a, struct err *e)
@@ -411,7 +367,7 @@ static int attach_ask(struct request *rq, const struct attach_args *a, struct er
 	if (attach_options_read(a, &w, e) < 0 || check_keeper(w.d, e) < 0 ||
 		check_stays(w.d, w.spec.vm, e) < 0)
 		return -1;
-	rc = attach_choose(rq, a, &w, e);
+	rc = attach_find_out(rq, a, &w, e);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
 	return attach_begin(rq, &w, NULL, NULL, e);
@@ -467,7 +423,7 @@ static int described_begin(const struct described *x, struct err *e)
 		return err_set(
 			e, ERR_USAGE, JSON_CODE_PARAM, "%s is no disk's target", one->target);
 	w.is_defined = true;
-	if (attach_choose(NULL, &args, &w, e) < 0)
+	if (attach_find_out(NULL, &args, &w, e) < 0)
 		return -1;
 	return attach_begin(NULL, &w, x->done, x->arg, e);
 }

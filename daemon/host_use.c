@@ -273,17 +273,16 @@ static const char *const fixes[USE_KIND_COUNT] = {
 	[USE_VM] = "take it back first: iovctl detach %s",
 };
 
-static int refuse_use(const struct inv_node *node, const struct host_use *use, struct err *e)
+int host_use_refuse(const char *id, const struct host_use *use, struct err *e)
 {
 	const struct host_claim *c = use->claim;
 	char fix[sizeof(e->fix)];
 
 	if (c->kind == USE_VM)
-		err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is taken: %s of VM %s has %s",
-			node->dev->id, c->what, c->vm ? c->vm : "?",
-			use->via ? use->via->dev->id : "it");
+		err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is taken: %s of VM %s has %s", id, c->what,
+			c->vm ? c->vm : "?", use->via ? use->via->dev->id : "it");
 	else
-		err_set(e, ERR_REFUSED, "HOST-USE", "the host uses %s%s%s: %s %s", node->dev->id,
+		err_set(e, ERR_REFUSED, "HOST-USE", "the host uses %s%s%s: %s %s", id,
 			use->via ? " through " : "", use->via ? use->via->dev->id : "",
 			use_kind_names[c->kind], c->what);
 	err_evidence(e, "%s", c->evidence);
@@ -291,6 +290,13 @@ static int refuse_use(const struct inv_node *node, const struct host_use *use, s
 	snprintf(fix, sizeof(fix), fixes[c->kind],
 		c->kind == USE_VM ? strchr(c->what, ' ') + 1 : c->what);
 	return err_fix(e, "%s", fix);
+}
+
+int host_use_refuse_blind(const char *id, struct err *e)
+{
+	err_set(e, ERR_REFUSED, "HOST-USE", "who uses %s cannot be found out", id);
+	err_evidence(e, "/proc/self/mountinfo, /proc/swaps, /proc/net/route: not all readable");
+	return err_fix(e, "run iovd as root, with /proc mounted");
 }
 
 size_t host_use_openers(const struct inventory *inv, const struct device *d, char *path,
@@ -358,6 +364,18 @@ static const struct host_use *foreign_use(
 	return NULL;
 }
 
+const struct host_use *host_use_worst(
+	struct inventory *inv, const struct device *d, const struct host_use_own *own, bool by_vm)
+{
+	const struct inv_node *node = inv_find(inv, d->class, d->id);
+
+	for (size_t i = 0; node && i < node->use_count; i++)
+		if ((node->uses[i].claim->kind == USE_VM) == by_vm &&
+			!is_own(node->uses[i].claim, own))
+			return &node->uses[i];
+	return NULL;
+}
+
 int host_use_check(struct inventory *inv, const struct device *d, struct err *e)
 {
 	return host_use_check_own(inv, d, &(const struct host_use_own){0}, e);
@@ -380,12 +398,8 @@ int host_use_check_own(struct inventory *inv, const struct device *d,
 		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", id);
 	use = foreign_use(node, own);
 	if (use)
-		return refuse_use(node, use, e);
-	if (inv->blind) {
-		err_set(e, ERR_REFUSED, "HOST-USE", "who uses %s cannot be found out", id);
-		err_evidence(
-			e, "/proc/self/mountinfo, /proc/swaps, /proc/net/route: not all readable");
-		return err_fix(e, "run iovd as root, with /proc mounted");
-	}
+		return host_use_refuse(node->dev->id, use, e);
+	if (inv->blind)
+		return host_use_refuse_blind(id, e);
 	return refuse_if_open(inv, node->dev, own->moves, e);
 }

@@ -73,5 +73,16 @@ struct host_use_own {
 	bool moves; /* nor is another iovd that has it open: the VM comes from there */
 };
 
+/*
+ * What was found out by the last host_use_update(): the worst use by the host (`by_vm`: by a machine)
+ * that `own` does not except; NULL if there is none. And that use as a refusal: -1.
+ */
+const struct host_use *host_use_worst(
+	struct inventory *inv, const struct device *d, const struct host_use_own *own, bool by_vm);
+int host_use_refuse(const char *id, const struct host_use *use, struct err *e);
+
+/* That nobody can know who uses it: -1, code HOST-USE. */
+int host_use_refuse_blind(const char *id, struct err *e);
+
 int host_use_check_own(struct inventory *inv, const struct device *d,
 	const struct host_use_own *own, struct err *e);

@@ -126,6 +126,9 @@ const struct iommu_group *inventory_group(struct inventory *inv, uint32_t id, st
 const struct iommu_group *inventory_group_of(
 	struct inventory *inv, const struct device *d, struct err *e);
 
+/* How many groups there are, of this type (NULL: of any), as the model has them. */
+size_t inventory_count_groups(struct inventory *inv, const char *type);
+
 /* Adds an array of all groups, as the model has them / one, read again, with its streams. */
 void inventory_put_groups(struct inventory *inv, struct json_out *o, const char *key);
 int inventory_put_group(

@@ -278,6 +278,24 @@ void inv_groups_settle(struct inventory *inv)
 	inv->reasons_stale = false;
 }
 
+size_t inv_group_reasons(
+	const struct inventory *inv, uint32_t id, struct acs_finding *found, size_t max)
+{
+	const struct inv_group *g = group_find(inv, id);
+	auto_free struct pci_path *paths = NULL;
+	size_t count;
+
+	if (!g)
+		return 0;
+	if (g->why) {
+		count = MIN(g->why_count, MIN(max, ACS_MAX_FINDINGS));
+		memcpy(found, g->why, count * sizeof(*found));
+		return count;
+	}
+	paths = read_paths(inv, &g->facts, &count); /* of one member: not kept */
+	return paths ? MIN(acs_explain(id, paths, count, found, max), max) : 0;
+}
+
 /* --- for decisions ---------------------------------------------------------------------------- */
 
 const struct iommu_group *inventory_group(struct inventory *inv, uint32_t id, struct err *e)
@@ -294,6 +312,16 @@ const struct iommu_group *inventory_group(struct inventory *inv, uint32_t id, st
 	err_set(e, ERR_NOT_FOUND, "NO-SUCH", "there is no IOMMU group %u", id);
 	err_evidence(e, GROUPS " has %zu groups", inv->group_count);
 	return NULL;
+}
+
+size_t inventory_count_groups(struct inventory *inv, const char *type)
+{
+	size_t count = 0;
+
+	inv_groups_settle(inv);
+	for (size_t i = 0; i < inv->group_count; i++)
+		count += !type || strcmp(inv->groups[i]->facts.type, type) == 0;
+	return count;
 }
 
 /* The PCI function that d is, or is on; NULL if there is none. */

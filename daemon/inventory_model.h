@@ -6,6 +6,7 @@
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
 #include "lib/vf_settings.h"
+#include "lib/iommu/acs.h"
 #include "lib/iommu/pci_config.h"
 
 /* One device in the model, with what was found out about it. */
@@ -139,6 +140,10 @@ void inv_put_json(const struct inventory *inv, const struct inv_node *node, stru
 void inv_groups_settle(struct inventory *inv);
 void inv_groups_touch(struct inventory *inv, const struct device *d);
 void inv_groups_free(struct inventory *inv);
+
+/* Why the group of this number is as it is, after inv_groups_settle(): how many reasons, of `max`. */
+size_t inv_group_reasons(
+	const struct inventory *inv, uint32_t id, struct acs_finding *found, size_t max);
 
 /* Adds the members "streams" and "why" of a PCI function, after inv_groups_settle(). */
 void inv_put_group_facts(const struct inventory *inv, const struct device *d, struct json_out *o);

@@ -47,14 +47,14 @@ const char *passthrough_reset_way(const char *methods, const char *const *on_bus
 }
 
 /* The functions on the bus of `device`; none where it is a root bus, which nothing resets. */
-static void list_bus(struct daemon *d, const struct device *device, struct name_list *ids)
+static void list_bus(const struct sysroot *root, const struct device *device, struct name_list *ids)
 {
 	auto_names struct name_list names = {0};
 	struct sysfs_dir bus;
 	struct pci_addr addr;
 	char *slash;
 
-	sysfs_dir_init(&bus, inventory_sysroot(d->inventory), "%s", device->syspath);
+	sysfs_dir_init(&bus, root, "%s", device->syspath);
 	slash = strrchr(bus.path, '/');
 	if (!slash)
 		return;
@@ -68,18 +68,15 @@ static void list_bus(struct daemon *d, const struct device *device, struct name_
 			ids->names[ids->count++] = strdup(names.names[i]);
 }
 
-static void find_reset_way(struct daemon *d, const struct device *device,
-	const struct passthrough_facts *facts, struct passthrough_function *f)
+void passthrough_find_reset(const struct inventory *inv, const struct device *device,
+	const char *const *given, size_t given_count, char way[static 16])
 {
 	auto_names struct name_list bus = {0};
-	const char *given[GIVEN_MAX];
 
-	for (size_t i = 0; i < facts->count; i++)
-		given[i] = facts->functions[i].id;
-	list_bus(d, device, &bus);
+	list_bus(inventory_sysroot(inv), device, &bus);
 	passthrough_reset_way(device->pci.reset_methods,
-		bus.count ? (const char *const *)bus.names : NULL, bus.count, given, facts->count,
-		f->reset);
+		bus.count ? (const char *const *)bus.names : NULL, bus.count, given, given_count,
+		way);
 }
 
 /* --- boots ------------------------------------------------------------------------------------ */
@@ -141,35 +138,36 @@ static int choose_functions(struct attach_wish *w, struct err *e)
 	return 0;
 }
 
-static int refuse_no_reset(const struct passthrough_function *f, struct err *e)
+int passthrough_refuse_no_reset(const char *id, struct err *e)
 {
 	err_set(e, ERR_REFUSED, "DEV-NO-RESET",
-		"%s cannot be reset: what one machine left in it, the next would find", f->id);
-	err_evidence(e, "/sys/bus/pci/devices/%s/reset_method: none, and its bus cannot be reset",
-		f->id);
+		"%s cannot be reset: what one machine left in it, the next would find", id);
+	err_evidence(
+		e, "/sys/bus/pci/devices/%s/reset_method: none, and its bus cannot be reset", id);
 	return err_fix(e,
 		"--allow DEV-NO-RESET gives it to this machine only, until the host is rebooted");
 }
 
 static int choose_reset(struct attach_wish *w, struct err *e)
 {
-	for (size_t i = 0; i < w->facts.count; i++) {
+	const char *given[GIVEN_MAX];
+	const size_t count = w->facts.count;
+
+	for (size_t i = 0; i < count; i++)
+		given[i] = w->facts.functions[i].id;
+	for (size_t i = 0; i < count; i++) {
 		struct passthrough_function *f = &w->facts.functions[i];
 		const struct device *device = inventory_find(w->d->inventory, DEVICE_PCI, f->id);
 
 		if (!device)
 			return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", f->id);
-		if (device->pci.sriov_count) {
-			err_set(e, ERR_REFUSED, "PF-IN-USE", "%s has virtual functions", f->id);
-			err_evidence(e, "/sys/bus/pci/devices/%s/virtfn*: %llu", f->id,
-				(unsigned long long)device->pci.sriov_count);
-			return err_fix(e, "take them away first: iovctl vf create %s 0", f->id);
-		}
-		find_reset_way(w->d, device, &w->facts, f);
+		if (binding_check_functions(device, e) < 0)
+			return -1;
+		passthrough_find_reset(w->d->inventory, device, given, count, f->reset);
 		if (f->reset[0])
 			continue;
 		if (!(w->allow & ATTACH_ALLOW_NO_RESET))
-			return refuse_no_reset(f, e);
+			return passthrough_refuse_no_reset(f->id, e);
 		read_boot_id(w->d, w->spec.passthrough.no_reset_boot,
 			sizeof(w->spec.passthrough.no_reset_boot));
 	}
@@ -187,8 +185,17 @@ int passthrough_check_type(
 		str_copy(p->group_type, sizeof(p->group_type), type);
 		return 0;
 	}
-	if (strncmp(type, "DMA", 3) == 0 || strcmp(type, "blocked") == 0)
-		return 0;
+	return passthrough_type_is_known(type) ? 0 : passthrough_refuse_type(group, type, e);
+}
+
+bool passthrough_type_is_known(const char *type)
+{
+	return strncmp(type, "DMA", 3) == 0 || strcmp(type, "blocked") == 0 ||
+	       strcmp(type, "identity") == 0;
+}
+
+int passthrough_refuse_type(uint32_t group, const char *type, struct err *e)
+{
 	err_set(e, ERR_REFUSED, "GRP-TYPE",
 		"what the IOMMU does with group %u while nobody has it open is not known", group);
 	err_evidence(e, "/sys/kernel/iommu_groups/%u/type: \"%s\"", group, type);

@@ -11,6 +11,7 @@
 struct attach_wish;
 struct attachment_spec;
 struct daemon;
+struct inventory;
 
 /*
  * Fills in the wish's companions, type of group and the like, or refuses: GRP-NONE, GRP-VIABLE,
@@ -35,6 +36,10 @@ void passthrough_put_plan(const struct attach_wish *w, struct json_out *o);
  */
 int passthrough_check_boot(struct daemon *d, const struct attachment_spec *spec, struct err *e);
 
+/* passthrough_reset_way() of a function that is given with `given`, itself among them. */
+void passthrough_find_reset(const struct inventory *inv, const struct device *device,
+	const char *const *given, size_t given_count, char way[static 16]);
+
 /* --- pure ------------------------------------------------------------------------------------- */
 
 /*
@@ -44,3 +49,10 @@ int passthrough_check_boot(struct daemon *d, const struct attachment_spec *spec,
  */
 const char *passthrough_reset_way(const char *methods, const char *const *on_bus, size_t bus_count,
 	const char *const *given, size_t given_count, char way[static 16]);
+
+/* Whether it is known what the IOMMU does with a group of this type while nobody has it open. */
+bool passthrough_type_is_known(const char *type);
+
+/* Refusals: -1 with e set to DEV-NO-RESET / GRP-TYPE. */
+int passthrough_refuse_no_reset(const char *id, struct err *e);
+int passthrough_refuse_type(uint32_t group, const char *type, struct err *e);

@@ -152,5 +152,69 @@ static const struct code_page pages[] = {
 		.cause = "Classes are pci, net, block and file.",
 		.seen = "The word that was given.",
 		.fix = "iovctl list devices --class block, for example."},
+	{"HOST-CONSOLE", "the device shows the host's console",
+		.cause = "It is what the firmware and the kernel draw on. Given away, the host has "
+			 "no screen, "
+			 "and its driver may not let go while the console is on it.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/boot_vga is 1, and it has a driver of the "
+			"host.",
+		.fix = "Use another card, or make another one the first in the firmware's setup.",
+		.waiver = "attach --allow HOST-CONSOLE: the host does without its screen"},
+	{"DEV-DEAD", "the device does not answer",
+		.cause = "All that is read of it is ones: it has gone from the bus, its link is "
+			 "down, or a reset "
+			 "that failed has left it so.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/config is all 0xff.",
+		.fix = "Remove it and look again (echo 1 > remove; echo 1 > /sys/bus/pci/rescan); "
+		       "else cycle the "
+		       "host's power."},
+	{"DEV-ASLEEP", "the device is without power",
+		.cause = "It is in D3cold, as the kernel puts what nobody uses. It wakes when a "
+			 "driver takes it, "
+			 "though some never do.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/power_state is D3cold.",
+		.fix = "If it does not come back: echo 0 > d3cold_allowed, echo on > "
+		       "power/control, and cycle the "
+		       "host's power."},
+	{"DEV-AER", "the device has reported fatal errors",
+		.cause = "PCI Express counts what went wrong on its link since the host booted.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/aer_dev_fatal.",
+		.fix = "See the kernel's log for when; seat the card anew, check slot, cable and "
+		       "firmware."},
+	{"DEV-LINK-SLOW", "the device's link is slower than it could be",
+		.cause = "It was trained with fewer lanes, or at less speed, than the device has: "
+			 "by the slot, by "
+			 "dirt, or to save power while it idles.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/current_link_width and current_link_speed, "
+			"against max_.",
+		.fix = "Nothing if it is idle; else a wider slot, or seat the card anew."},
+	{"DEV-DMA-MASK", "the device reaches few addresses",
+		.cause = "Its driver found that it can address no more than 32 bits. Behind an "
+			 "IOMMU a machine "
+			 "with more than 4 GiB works all the same, if its own driver heeds that.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/dma_mask_bits, with a driver of the host "
+			"bound.",
+		.fix = "Nothing on most guests; else less than 4 GiB of memory."},
+	{"DEV-REMOVABLE", "the medium can be taken out",
+		.cause = "A card reader or a drive may lose its medium while a machine uses it, "
+			 "and the "
+			 "next one is another disk.",
+		.seen = "/sys/class/block/NAME/removable is 1.",
+		.fix = "Leave it in; --on-error hold makes its absence a pause."},
+	{"VFIO-DENYLIST", "vfio-pci refuses such devices",
+		.cause = "Some accelerators (Intel QuickAssist) can harm the host from within a "
+			 "machine, and "
+			 "vfio-pci has a list of them.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/device is on the list; disable_denylist of "
+			"vfio_pci is N.",
+		.fix = "Trust the machine that gets it: options vfio-pci disable_denylist=1, in "
+		       "/etc/modprobe.d."},
+	{"VFIO-NO-CDEV", "the device has no node of its own",
+		.cause = "The kernel has iommufd, but VFIO was built without nodes for devices, so "
+			 "that the "
+			 "group's node is opened.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/vfio-dev is missing with a VFIO driver "
+			"bound.",
+		.fix = "Nothing; a kernel with CONFIG_VFIO_DEVICE_CDEV has it."},
 };
 const struct code_area codes_devices = {"devices", pages, ARRAY_SIZE(pages)};

@@ -87,5 +87,56 @@ static const struct code_page pages[] = {
 	{"VF-VALUE", "that value cannot be", .cause = "Each setting has its form and its bounds.",
 		.seen = "The word that was given.",
 		.fix = "The message's last line says what the setting takes."},
+	{"DRV-VARIANT", "the device's maker has a VFIO driver for it",
+		.cause = "A variant of vfio-pci knows the device, and can often take its state "
+			 "along when the "
+			 "machine moves. bind and attach take it.",
+		.seen = "The aliases of the kernel's modules (modules.alias), against the "
+			"device's.",
+		.fix = "Nothing; iovctl bind DEVICE vfio-pci takes the general one."},
+	{"DRV-HOLDS", "the driver lets go only when no program uses the device",
+		.cause = "This driver waits in unbind, for ever, while a program has the device "
+			 "open.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/driver.",
+		.fix = "End the display server and what computes on it; stop nvidia-persistenced."},
+	{"SRIOV-FIRMWARE", "the card was set up to have no virtual functions",
+		.cause = "The function has the capability, and how many it may have is 0: the "
+			 "card's own setup, "
+			 "or the firmware's.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/sriov_totalvfs is 0.",
+		.fix = "Switch SR-IOV on in the card's setup (mlxconfig SRIOV_EN=1 NUM_OF_VFS=8, "
+		       "bnxtnvm, the "
+		       "option ROM) and in the firmware's; cycle the power."},
+	{"SRIOV-KERNEL", "the kernel makes no virtual functions",
+		.cause = "The card could have them, and the kernel was built without SR-IOV, or "
+			 "told to leave "
+			 "it.",
+		.seen = "The configuration space has capability 0x10; sriov_totalvfs is missing.",
+		.fix = "Use a kernel with CONFIG_PCI_IOV; the function's port must be one of PCI "
+		       "Express."},
+	{"SRIOV-NO-DRIVER", "nobody is there to make virtual functions",
+		.cause = "The driver of the physical function makes them, and it has none.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/driver is missing.",
+		.fix = "Give it the driver of its maker: iovctl release DEVICE, or iovctl bind "
+		       "DEVICE DRIVER."},
+	{"SRIOV-NO-MMIO", "there is no address space for virtual functions",
+		.cause = "The firmware left no room for their BARs below the ports above: the "
+			 "kernel's log says "
+			 "'not enough MMIO resources for SR-IOV'.",
+		.seen = "/sys/bus/pci/devices/ADDRESS/resource, lines 8 to 13: a size, and no "
+			"address.",
+		.fix = "Switch SR-IOV and 'above 4G decoding' on in the firmware's setup; boot "
+		       "with "
+		       "pci=realloc."},
+	{"SRIOV-NO-BUS", "there are too few bus numbers for all virtual functions",
+		.cause = "The last of them would be on a bus that the port above does not have.",
+		.seen = "SR-IOV capability: offset, stride and count; the port's subordinate bus.",
+		.fix = "Ask for fewer; or boot with pci=assign-busses, and switch SR-IOV on in the "
+		       "firmware's "
+		       "setup."},
+	{"PF-LINK-DOWN", "the physical function's interface is down",
+		.cause = "A virtual function shares its link: the machine would see no carrier.",
+		.seen = "/sys/class/net/INTERFACE/operstate of the physical function.",
+		.fix = "Set it up, and plug a cable in."},
 };
 const struct code_area codes_drivers = {"drivers", pages, ARRAY_SIZE(pages)};

@@ -63,5 +63,76 @@ static const struct code_page pages[] = {
 			"fails.",
 		.fix = "Give the device an address space of its own; see the kernel's log for the "
 		       "reason."},
+	{"ACS-ABSENT", "a port above the device does not isolate",
+		.cause = "A port without access control services may send what one function writes "
+			 "straight to "
+			 "another one below it, and the IOMMU never sees it. So the kernel keeps "
+			 "them in one "
+			 "group.",
+		.seen = "The configuration space of the port that is named: no capability 0x0d.",
+		.fix = "Put the card into another slot, often one of the processor's own; iovctl "
+		       "list groups "
+		       "shows what is alone."},
+	{"ACS-OFF", "a port above the device could isolate, and was not told to",
+		.cause = "The port has access control services, and bits that the kernel asks for "
+			 "are off.",
+		.seen = "The control register of the capability 0x0d of the port that is named.",
+		.fix = "Boot with the IOMMU on, which makes the kernel switch them on; see the "
+		       "firmware's setup "
+		       "(ACS); pci=disable_acs_redir must not name the port."},
+	{"ACS-BRIDGE", "a PCI bridge speaks for all that is behind it",
+		.cause = "Behind a bridge to conventional PCI the IOMMU sees the bridge's ID only.",
+		.seen = "The configuration space of the bridge that is named: its type.",
+		.fix = "Use a PCI Express card, in a slot that is not behind the bridge."},
+	{"ACS-FUNCTIONS", "functions of one device can reach each other inside it",
+		.cause = "A device with several functions and no access control services may pass "
+			 "what one writes "
+			 "on to another.",
+		.seen = "The configuration spaces of its functions: no capability 0x0d.",
+		.fix = "Give all functions together: --allow GRP-SPLIT. A graphics card and its "
+		       "sound belong "
+		       "together anyway."},
+	{"ACS-UNSEEN", "too little can be seen to say why the group is so",
+		.cause = "Only root sees more of a configuration space than its first 64 bytes.",
+		.seen = "The length of the configuration space that is named.",
+		.fix = "Run iovd as root; record a tree as root."},
+	{"ACS-TRUSTED", "the kernel knows that the port isolates, though it does not say so",
+		.cause = "Some ports isolate without the capability, or by registers of their own, "
+			 "and the kernel "
+			 "has a list of them.",
+		.seen = "The port has no access control services, and what is below it is in a "
+			"group of its own.",
+		.fix = "Nothing."},
+	{"GRP-UNEXPLAINED", "nothing that can be seen keeps the group together",
+		.cause = "The kernel put its members together for a reason that their "
+			 "configuration spaces do "
+			 "not show, such as a quirk or a table of the firmware.",
+		.seen = "The configuration spaces of all members and the ports above them.",
+		.fix = "See the kernel's log for the device; else as for any group: all, or none."},
+	{"DEV-RMRR", "the firmware itself uses the device to reach memory",
+		.cause =
+			"The platform demands that the device keeps reaching certain addresses "
+			"(RMRR, a "
+			"direct region), which no machine could have then. The kernel refuses such "
+			"a device.",
+		.seen = "/sys/kernel/iommu_groups/N/reserved_regions: a region of type direct.",
+		.fix = "Switch what uses it off in the firmware's setup (on HPE servers conrep's "
+		       "RMRDS, on others USB legacy support); or use another slot."},
+	{"RMRR-RELAXED", "the firmware used the device while the host booted",
+		.cause = "USB controllers and graphics have such regions, which matter to the "
+			 "firmware only; the "
+			 "kernel lets them go.",
+		.seen = "/sys/kernel/iommu_groups/N/reserved_regions: a region of type "
+			"direct-relaxable.",
+		.fix = "Nothing."},
+	{"GRP-HOLE", "reserved addresses lie where guests have their memory",
+		.cause = "The group cannot have addresses mapped that a machine's memory begins "
+			 "with, and the "
+			 "VMM fails: VFIO_MAP_DMA, Invalid argument.",
+		.seen = "/sys/kernel/iommu_groups/N/reserved_regions: a region of type reserved "
+			"below 2 GiB.",
+		.fix = "Let the machine's memory leave them out, if the VMM can; else another slot "
+		       "or "
+		       "IOMMU."},
 };
 const struct code_area codes_groups = {"groups", pages, ARRAY_SIZE(pages)};

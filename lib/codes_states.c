@@ -57,5 +57,11 @@ static const struct code_page pages[] = {
 			 "would go to another guest.",
 		.seen = "What the VMM negotiated, against the state.",
 		.fix = "Start the VMM with the same devices, and with the memory that was saved."},
+	{"DEV-STAYS", "a machine that has the device stays on this host",
+		.cause = "What is in a device that is passed through can be taken along only by a "
+			 "driver that "
+			 "knows the device; vfio-pci knows none.",
+		.seen = "The VFIO driver that fits best is vfio-pci.",
+		.fix = "Take it back before the machine moves, and give another one there."},
 };
 const struct code_area codes_states = {"states", pages, ARRAY_SIZE(pages)};

@@ -8,7 +8,7 @@ static const struct code_page pages[] = {
 			 "paravirt for "
 			 "block devices, image files and NBD volumes.",
 		.seen = "The device's class, and its node in /dev.",
-		.fix = "iovctl explain DEVICE shows all paths, and which one auto takes."},
+		.fix = "Take the path that is for it, which auto does."},
 	{"PATH-OPTION", "the option means nothing on that path",
 		.cause = "Queues, caches and read-only are a matter of iovd's own disks; a device "
 			 "that is "

@@ -23,6 +23,7 @@
 #define CAPABILITY_EXPRESS 0x10
 #define EXTENDED_AT        0x100
 #define EXTENDED_ACS       0x000d
+#define EXTENDED_SRIOV     0x0010
 
 /* Within the PCI Express capability. */
 #define EXPRESS_FLAGS  0x02
@@ -33,6 +34,10 @@
 #define ACS_CAPABILITY 0x04
 #define ACS_CONTROL    0x06
 #define ACS_SIZE       0x08
+#define SRIOV_TOTAL    0x0e
+#define SRIOV_OFFSET   0x14
+#define SRIOV_STRIDE   0x16
+#define SRIOV_SIZE     0x40
 #define LIST_STEPS     48  /* capabilities that fit behind a header */
 #define EXTENDED_STEPS 480 /* of at least 8 bytes each */
 
@@ -131,6 +136,18 @@ static void decode_acs(const uint8_t *bytes, size_t len, struct pci_config *c)
 	c->acs_control = get_u16(bytes, at + ACS_CONTROL);
 }
 
+static void decode_sriov(const uint8_t *bytes, size_t len, struct pci_config *c)
+{
+	size_t at = c->express_at ? find_extended(bytes, len, EXTENDED_SRIOV, SRIOV_SIZE) : 0;
+
+	if (!at)
+		return;
+	c->sriov_at = (uint16_t)at;
+	c->sriov_total = get_u16(bytes, at + SRIOV_TOTAL);
+	c->sriov_offset = get_u16(bytes, at + SRIOV_OFFSET);
+	c->sriov_stride = get_u16(bytes, at + SRIOV_STRIDE);
+}
+
 static bool is_header(const uint8_t *bytes, size_t len)
 {
 	if (len < PCI_CONFIG_HEADER_SIZE)
@@ -144,8 +161,10 @@ static bool is_header(const uint8_t *bytes, size_t len)
 bool pci_config_decode(const uint8_t *bytes, size_t len, struct pci_config *c)
 {
 	*c = (struct pci_config){.port = PCI_PORT_UNKNOWN};
-	if (!is_header(bytes, len))
+	if (!is_header(bytes, len)) {
+		c->is_dead = len >= PCI_CONFIG_HEADER_SIZE;
 		return false;
+	}
 	c->has_header = true;
 	len = MIN(len, PCI_CONFIG_MAX);
 	c->is_bridge = (bytes[HEADER_TYPE_AT] & 0x7f) == 1;
@@ -156,6 +175,7 @@ bool pci_config_decode(const uint8_t *bytes, size_t len, struct pci_config *c)
 	}
 	decode_express(bytes, len, c);
 	decode_acs(bytes, len, c);
+	decode_sriov(bytes, len, c);
 	return true;
 }
 

@@ -47,6 +47,9 @@ struct pci_config {
 	uint16_t acs_capability, acs_control;
 	bool acs_known; /* false: the extended space cannot be seen, there may be an ACS */
 	unsigned int phantom_bits; /* of the function number that the function uses itself */
+	bool is_dead;              /* all ones: there is nothing, or it answers nobody */
+	uint16_t sriov_at;         /* where the SR-IOV capability is; 0: none */
+	uint16_t sriov_total, sriov_offset, sriov_stride; /* of its VFs: how many, where */
 };
 
 /* False if the bytes are no header: too few, or all ones, as of a function that is gone. */

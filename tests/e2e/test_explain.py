@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # timeout: 120
-"""iovctl explain: the page of every code, without a daemon."""
+"""iovctl explain and doctor: the page of every code, why a device can be given or not, and that attach
+thinks the same; this host."""
 import json
+import pathlib
+import time
 
 from lib import proc, report
+from lib.daemon import Daemon
+from lib.inventory import Looker, make_tree
 from lib.proc import Failed
 from lib.servers import program
+
+NOISE = 10 * proc.PATIENCE  # a machine under load
 
 
 def expect(condition, what):
@@ -33,8 +40,77 @@ def test_pages():
     return len(codes)
 
 
-def test(_scratch):
-    return f"{test_pages()} codes"
+def codes_of(path):
+    return [f["code"] for f in path["findings"] if f["weight"] == "closes"]
 
 
-report.main(test)
+def chosen_of(x):
+    return next((p for p in x["paths"] if p["chosen"]), None)
+
+
+def dry_run(daemon, device, path):
+    """What attach would do: None, or the code of its refusal."""
+    done = daemon.ctl("attach", device, "web1", "--path", path, "--dry-run", check=False)
+    if done.returncode == 0:
+        return None
+    expect(done.returncode == 4, f"attach {device}: {done.returncode}: {done.stdout}")
+    return json.loads(done.stdout)["error"]["code"]
+
+
+def test_choice(daemon):
+    """Path auto is what explain says; it is refused if and only if explain says so, and why."""
+    ids = [d["id"] for d in daemon.ctl("list", "devices")["devices"]]
+    for device in ids:
+        x = daemon.ctl("explain", device)["explanation"]
+        chosen = chosen_of(x)
+        expect((chosen and chosen["path"]) == x["path"], f"{device}: {x}")
+        code = dry_run(daemon, device, "auto")
+        expect((code is None) == bool(chosen and chosen["open"]), f"{device}: attach: {code}, {x}")
+        if code and chosen:
+            expect(code in codes_of(chosen), f"{device}: {code} is not among {codes_of(chosen)}")
+        for path in x["paths"]:
+            expect(path["open"] == (not codes_of(path)), f"{device}: {path}")
+    return len(ids)
+
+
+def test_people(scratch):
+    """For a person: ten lines or little more, with what was seen and what to do."""
+    tree = make_tree("groups", scratch / "groups")
+    with Looker(scratch, "groups-look", tree) as looker:
+        argv = [str(word) for word in looker.cli("explain", "0000:07:01.0") if word not in ("-o", "json")]
+        lines = proc.run(argv).stdout.splitlines()
+    expect(lines[1].startswith("attach takes passthrough: "), lines)
+    expect(len(lines) <= 16, lines)
+    for words in ("GRP-VIABLE: ", "/sys/kernel/iommu_groups/5/devices/0000:06:00.0/driver: shpchp",
+                  "fix take its driver from it", "paravirt: closed, PATH: "):
+        expect(any(words in line for line in lines), f"no {words!r} in {lines}")
+
+
+def test_doctor(daemon):
+    """The host: an answer within two seconds, and an exit status for scripts."""
+    begin = time.monotonic()
+    done = daemon.ctl("doctor", check=False)
+    seconds = time.monotonic() - begin
+    doctor = json.loads(done.stdout)["doctor"]
+    problems = [f for f in doctor["findings"] if f["weight"] != "notes"]
+    expect(len(problems) == doctor["problems"], doctor)
+    expect(done.returncode == (4 if problems else 0), f"{done.returncode} with {problems}")
+    expect(seconds < 2 * NOISE, f"doctor took {seconds:.1f} s")
+    for finding in doctor["findings"]:
+        expect(finding["evidence"] and finding["fix"] and finding["title"], finding)
+    parts = {part["what"]: part for part in doctor["parts"]}
+    release = pathlib.Path("/proc/sys/kernel/osrelease").read_text().strip()
+    expect(parts["kernel"]["detail"] == release, parts)
+    return seconds
+
+
+def test(scratch):
+    count = test_pages()
+    test_people(scratch)
+    with Daemon(scratch) as daemon:
+        devices = test_choice(daemon)
+        doctor = test_doctor(daemon)
+    return f"{count} codes, {devices} devices; doctor {doctor:.2f} s"
+
+
+report.main(test, proc.tmpfs())

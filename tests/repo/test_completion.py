@@ -27,6 +27,7 @@ CASES = (
     (["attach", "a", "b", "--cache", "w"], {"writeback"}, {"none"}),
     (["attach", "a", "b", "--owner", "roo"], {"root"}, set()),
     (["bind", "x", ""], {"vfio"}, {"devices"}),
+    (["explain", "x", "--"], {"--vm"}, {"--path"}),
     (["explain", "GRP-S"], {"GRP-SPLIT"}, {"GRP-NONE"}),
     (["release", "x", "--"], {"--group", "--dry-run"}, {"--path"}),
     (["run", "web1", "--"], {"--user"}, {"--owner"}),

@@ -11,9 +11,10 @@ import os
 import sys
 
 
-def config(port=None, acs=None, several=False, buses=None, phantoms=None, size=4096):
+def config(port=None, acs=None, several=False, buses=None, phantoms=None, size=4096, sriov=None):
     """Configuration space: `port`: type of the PCI Express capability, None without one; `acs`: its
-    capability and control registers; `buses`: secondary and subordinate of a bridge."""
+    capability and control registers; `buses`: secondary and subordinate of a bridge; `sriov`: how
+    many functions, offset and stride."""
     data = bytearray(size)
 
     def put(at, width, value):
@@ -34,9 +35,13 @@ def config(port=None, acs=None, several=False, buses=None, phantoms=None, size=4
             put(0x54, 4, phantoms << 3)
             put(0x58, 2, 1 << 9)
     if size > 256 and port is not None:
-        put(0x100, 4, 0x00010001 | (0x148 << 20 if acs else 0))  # error reporting, then
+        put(0x100, 4, 0x00010001 | (0x148 if acs else 0x180 if sriov else 0) << 20)  # errors, then
+        if sriov:
+            put(0x180, 4, 0x00010010)  # SR-IOV
+            for at, value in zip((0x18e, 0x194, 0x196), sriov):
+                put(at, 2, value)
         if acs:
-            put(0x148, 4, 0x0001000d)  # ACS
+            put(0x148, 4, 0x0001000d | (0x180 if sriov else 0) << 20)  # ACS
             put(0x14c, 2, acs[0])
             put(0x14e, 2, acs[1])
     return bytes(data)

@@ -29,7 +29,9 @@
 
 #include "lib/util.h"
 
+#ifndef UNIT_TIMEOUT_SECONDS
 #define UNIT_TIMEOUT_SECONDS 30 /* sanitizers on a busy machine */
+#endif
 
 /* A path for mkdtemp() or mkstemp(); short, since sockets are made there. */
 static inline void unit_path(char *path, size_t size, const char *name)

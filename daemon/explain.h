@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the rules say of a device, and of the host, as clients see it. */
+#pragma once
+
+#include "daemon/rules.h"
+#include "proto/json.h"
+
+struct attach_wish;
+struct daemon;
+
+/*
+ * Adds the object `key`: the paths of the device of that name, which one attach takes and why, and what
+ * closes each. `vm` (may be NULL): for whom. 0, or -1 with e set: no such device.
+ */
+int explain_device(struct daemon *d, const char *name, const char *vm, struct json_out *o,
+	const char *key, struct err *e);
+
+/* Adds the object `key`: what of the host works, what does not, and what to change. */
+void explain_host(struct daemon *d, struct json_out *o, const char *key);
+
+/*
+ * The wish is for a device of this class, by spec.path: refused by the first rule that is a refusal of
+ * its own and that `allow` does not waive. The device was found fit by everything else.
+ */
+int explain_refuse(
+	struct daemon *d, enum device_class class, const struct attach_wish *w, struct err *e);
+
+/* Adds an array of them, what closes first. */
+void explain_put_findings(const struct findings *found, struct json_out *o, const char *key);
