@@ -83,6 +83,13 @@ bool backing_is(int fd, uint64_t fs, uint64_t inode, uint64_t number)
 	       st.stx_ino == inode;
 }
 
+bool backing_is_dead(int fd)
+{
+	struct statx st;
+
+	return !look_now(fd, &st);
+}
+
 static int probe_facts(const char *node, int fd, struct backing_facts *facts, struct err *e)
 {
 	struct blk_disk disk;

@@ -46,6 +46,9 @@ int backing_work_open(char **words, void *result, int *fd, struct err *e);
 /* The work "sync NODE": all that was written to it is on it. */
 int backing_work_sync(char **words, void *result, int *fd, struct err *e);
 
+/* Whether nothing is known of fd: the server of its file system is gone. Never waits. */
+bool backing_is_dead(int fd);
+
 /* Whether fd is the disk of these facts still. Never waits. */
 bool backing_is(int fd, uint64_t fs, uint64_t inode, uint64_t number);
 

@@ -250,17 +250,24 @@ static void rebuild_all(struct daemon *d)
 
 /*
  * A new keeper has the disk from the worker, which may have been taken over: it must be the disk
- * that was opened, or a successor would open something else with our rights.
+ * that was opened, or a successor would open something else with our rights. One that cannot be
+ * looked at (its file server is gone) is no other for that: nothing can be opened by it, and it is
+ * looked at again before a successor starts.
  */
-static void check_disk(struct daemon *d, struct attachment *a)
+static void owner_check(void *arg, struct attachment *a)
 {
+	struct daemon *d = arg;
 	struct attachment_spec spec;
 	struct err e = ERR_INIT;
 
 	if (attachment_read_description(d->registry, a->spec.id, &spec, &a->disk, &e) == 0 &&
-		a->backing_fd >= 0 &&
-		backing_is(a->backing_fd, a->disk.fs, a->disk.inode, a->disk.number))
-		return;
+		a->backing_fd >= 0) {
+		a->disk_unknown = backing_is_dead(a->backing_fd);
+		if (a->disk_unknown ||
+			backing_is(a->backing_fd, a->disk.fs, a->disk.inode, a->disk.number))
+			return;
+	}
+	a->disk_unknown = false;
 	log_error("%s: its worker holds another disk (%s): killed", a->spec.id,
 		e.msg[0] ? e.msg : "not the one that was opened");
 	close_fd(&a->backing_fd);
@@ -292,7 +299,7 @@ static void fetch_descriptors(struct daemon *d)
 		a->page_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_PAGE, NULL);
 		a->backing_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_BACKING, NULL);
 		if (a->kept == KEPT_ATTACHED && !a->disk_changes)
-			check_disk(d, a);
+			owner_check(d, a);
 	}
 }
 
@@ -533,6 +540,7 @@ int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
 		.revive = owner_revive,
 		.turn = owner_turn,
 		.looked = owner_looked,
+		.check = owner_check,
 		.arg = d,
 	};
 	char path[PATH_MAX + 16];

@@ -88,7 +88,9 @@ static uint32_t hold_of(const struct attachment *a)
 
 bool recover_is_due(const struct attachment *a)
 {
-	return hold_of(a) != 0 || (a->state == ATTACHMENT_FAILED && a->worker.generation > 0);
+	bool no_worker = a->state == ATTACHMENT_FAILED || a->state == ATTACHMENT_HELD;
+
+	return hold_of(a) != 0 || (no_worker && a->worker.generation > 0);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -265,6 +267,7 @@ static int swap_disk(struct recover *r, struct err *e)
 	}
 	close_fd(&a->backing_fd);
 	a->backing_fd = fd;
+	a->disk_unknown = false;
 	a->disk = (struct attachment_disk){.fs = r->wish.facts.fs,
 		.inode = r->wish.facts.inode,
 		.number = r->wish.facts.number,

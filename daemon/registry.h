@@ -146,6 +146,7 @@ struct attachment {
 	struct attachment_disk disk;
 	uint64_t disk_bytes;
 	bool disk_changes;  /* recover is at it: which disk is in the vault is not known yet */
+	bool disk_unknown;  /* what is in the vault cannot be looked at: before the next worker */
 	bool vault_is_void; /* what it holds cannot be trusted: to be made anew */
 	bool busy;          /* an operation is at it */
 	struct attach_op *renewal; /* that operation, if it is attach_renew() */

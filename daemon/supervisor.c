@@ -7,6 +7,8 @@
  * is only generations in a row that died *before* they served (READY): each is answered later than
  * the one before, and after STARTS_MAX of them the attachment has failed. It is tried again every
  * RETRY_MS all the same, since what was wrong may pass: a disk that was not there yet, no memory.
+ * Under the policy `hold` it is not failed but held: its guest's requests wait, as they do when the
+ * disk goes away under a worker that lives.
  *
  * While attach or detach is at work on an attachment (on_worker), deaths are theirs.
  */
@@ -125,7 +127,9 @@ static void supervisor_try_later(struct supervisor *s, struct attachment *a, uin
 
 void supervisor_give_up(struct supervisor *s, struct attachment *a, const char *reason)
 {
-	registry_set_state(s->registry, a, ATTACHMENT_FAILED, reason);
+	bool holds = a->spec.on_error == ON_ERROR_HOLD && a->worker.generation > 0;
+
+	registry_set_state(s->registry, a, holds ? ATTACHMENT_HELD : ATTACHMENT_FAILED, reason);
 	supervisor_try_later(s, a, RETRY_MS);
 }
 
@@ -158,6 +162,8 @@ static void supervisor_start(struct supervisor *s, struct attachment *a)
 	struct err e = ERR_INIT;
 
 	a->try_again_ms = 0;
+	if (a->disk_unknown)
+		s->owner.check(s->owner.arg, a);
 	if (a->vault_is_void && keeper_link_forget(s->link, a->spec.id, &e) == 0) {
 		memset(&a->worker, 0, sizeof(a->worker));
 		a->vault_is_void = false;
@@ -261,7 +267,7 @@ void supervisor_look(struct supervisor *s, struct attachment *a)
 	} else if (a->worker.pid > 0 && a->worker.ready) {
 		a->failed_starts = 0;
 		registry_look(s->registry, a);
-	} else if (a->state != ATTACHMENT_FAILED) {
+	} else if (a->state != ATTACHMENT_FAILED && a->failed_starts < STARTS_MAX) {
 		registry_set_state(s->registry, a, ATTACHMENT_RECOVERING, NULL);
 	}
 	s->owner.looked(s->owner.arg, a);

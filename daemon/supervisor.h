@@ -24,6 +24,8 @@ struct supervisor_owner {
 	void (*revive)(void *arg, struct attachment *a);
 	/* What is known of the attachment may have changed; and every now and then. */
 	void (*looked)(void *arg, struct attachment *a);
+	/* What is in the vault of the attachment could not be looked at before (disk_unknown): now? */
+	void (*check)(void *arg, struct attachment *a);
 	void *arg;
 };
 

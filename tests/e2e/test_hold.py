@@ -44,6 +44,11 @@ def vanished(daemon, scratch):
         is_busy(one)
         first.vanish()
         is_held(one)
+        one.kill_worker()  # no other can start
+        until(lambda: "cannot start" in (one.now()["pending_action"] or ""), 60, "it to be tried")
+        is_held(one)
+        daemon.wait_restart(daemon.kill())
+        is_held(one)
         stack.enter_context(SlowDisk(image, scratch, "vanishes"))
         daemon.ctl("recover", one.id)
         is_busy(one)
