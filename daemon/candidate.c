@@ -50,10 +50,26 @@ static void take_turn(struct attachment_rescue *r, const char *device, const cha
 	str_copy(r->spares[r->spare_count - 1], PATH_MAX, before);
 }
 
+/*
+ * Its own device may have come back under another name, and another have its name now: the kernel
+ * gives them out as disks come. Then it is the one that says that it is the same volume.
+ */
+static const struct device *find(struct candidate *c, struct err *e)
+{
+	const struct attachment_spec *spec = &c->wish.spec;
+	const struct device *device = inventory_resolve(c->d->inventory, c->name, e), *same;
+
+	if (strcmp(c->name, spec->device) != 0 ||
+		(device && strcmp(device->fingerprint, spec->fingerprint) == 0))
+		return device;
+	same = inventory_find_volume(c->d->inventory, spec->fingerprint);
+	return same ? same : device;
+}
+
 /* The device, as the attachment will have it. */
 static int choose(struct candidate *c, struct err *e)
 {
-	const struct device *device = inventory_resolve(c->d->inventory, c->name, e);
+	const struct device *device = find(c, e);
 	struct attachment_spec *spec = &c->wish.spec;
 	const struct host_use_own own = {.attachment = spec->id[0] ? spec->id : NULL};
 	char before[PATH_MAX];

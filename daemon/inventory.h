@@ -97,6 +97,12 @@ const struct device *inventory_find(struct inventory *inv, enum device_class cla
  */
 const struct device *inventory_resolve(struct inventory *inv, const char *name, struct err *e);
 
+/*
+ * A volume that names itself, by its fingerprint, whatever the kernel calls it now (the first of its
+ * paths). NULL if there is none.
+ */
+const struct device *inventory_find_volume(struct inventory *inv, const char *fingerprint);
+
 /* Looks at the device again, and at all it stands on: for decisions. False if it is gone. */
 bool inventory_refresh(struct inventory *inv, const struct device **d);
 

@@ -252,3 +252,17 @@ const struct device *inventory_resolve(struct inventory *inv, const char *name, 
 	}
 	return NULL;
 }
+
+const struct device *inventory_find_volume(struct inventory *inv, const char *fingerprint)
+{
+	inv_settle(inv);
+	for (size_t i = inv_first(inv, DEVICE_BLOCK); i < inv->node_count; i++) {
+		const struct device *d = inv->nodes[i]->dev;
+
+		if (d->class != DEVICE_BLOCK)
+			break;
+		if (d->block.is_identified && strcmp(d->fingerprint, fingerprint) == 0)
+			return d;
+	}
+	return NULL;
+}
