@@ -144,4 +144,5 @@ def test(scratch):
     return f"killed at {sweep.count} points; {requests} requests, {reads} reads checked"
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)

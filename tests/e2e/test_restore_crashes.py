@@ -100,4 +100,5 @@ def test(scratch):
     return f"killed at {sum(ends.values())} points: {ends[()]} times none, else both"
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)

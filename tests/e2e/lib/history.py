@@ -30,6 +30,8 @@ class History(Process):
     The image, if given, is read past iovd at the end, and must have what the history allows.
     """
 
+    ended = []  # what was checked by all that were told to end
+
     def __init__(self, sock, scratch, name="history", image=None, **options):
         try:
             command = blkio.client("history_client")
@@ -51,4 +53,6 @@ class History(Process):
         self._until.touch()
         if self.wait(seconds):
             raise Failed(self.tail())
-        return Checked(**json.loads(self.log.read_text().splitlines()[-1]))
+        checked = Checked(**json.loads(self.log.read_text().splitlines()[-1]))
+        self.ended.append(checked)
+        return checked
