@@ -63,6 +63,8 @@ static int begin_connection(struct nbd_handle *h, const struct blk_nbd_target *t
 		rc = nbd_set_tls(h, LIBNBD_TLS_DISABLE);
 	if (rc == 0) /* what is not read is not shown: a failed read fails */
 		rc = nbd_set_pread_initialize(h, false);
+	if (rc == 0) /* half as many system calls for a read, and there is nothing that we lose */
+		rc = nbd_set_request_structured_replies(h, false);
 	if (rc == 0 && t->socket[0])
 		rc = nbd_aio_connect_unix(h, t->socket);
 	else if (rc == 0)

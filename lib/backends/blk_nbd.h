@@ -11,7 +11,7 @@
 #include "lib/err.h"
 #include "lib/list.h"
 
-#define BLK_NBD_CONNECTIONS 4
+#define BLK_NBD_CONNECTIONS 2
 
 struct blk_nbd;
 

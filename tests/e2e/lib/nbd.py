@@ -74,17 +74,19 @@ class Server(Process):
 class Nbdkit(Server):
     """nbdkit on a file; `filters` are its own words: names, and key=value. Each command is logged."""
 
-    def __init__(self, image, scratch, name="nbdkit", port=None, filters=(), readonly=False):
+    def __init__(self, image, scratch, name="nbdkit", port=None, filters=(), readonly=False,
+                 logs=True):  # fmt: skip
         need("nbdkit", "nbdkit")
         self._commands = scratch / f"{name}.commands"
+        log = ("log", f"logfile={self._commands}") if logs else ()
         where = ["-p", port, "-i", "127.0.0.1"] if port else ["-U", scratch / f"{name}.sock"]
-        names = [f"--filter={word}" for word in ("log", *filters) if "=" not in word]
-        words = [word for word in filters if "=" in word]
+        names = [f"--filter={word}" for word in (*log, *filters) if "=" not in word]
+        words = [word for word in (*log, *filters) if "=" in word]
         super().__init__(
             scratch,
             name,
             ["nbdkit", "-f", "-t", "32", *where, *(["-r"] if readonly else []), *names,
-             "file", image, f"logfile={self._commands}", *words],
+             "file", image, *words],
             port,
         )  # fmt: skip
 

@@ -68,7 +68,8 @@ class Worker(Server):
 
 
 class Qsd(Server):
-    """qemu-storage-daemon; `image` None is its null device, the ceiling of ring processing."""
+    """qemu-storage-daemon; `image` None is its null device, the ceiling of ring processing;
+    `blockdev`: whatever else it can."""
 
     name = "qemu-storage-daemon"
 
@@ -83,10 +84,11 @@ class Qsd(Server):
         direct=False,
         read_only=False,
         size="1g",
+        blockdev=None,
     ):
         proc.need("qemu-storage-daemon", "qemu-system-x86")
         sock = scratch / f"{tag}.sock"
-        node = (
+        node = blockdev or (
             f"driver=null-co,node-name=f0,size={size},read-zeroes=off"
             if image is None
             else f"driver=file,node-name=f0,filename={image},aio={aio},"
