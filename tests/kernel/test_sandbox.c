@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -247,6 +248,19 @@ END_TEST
 
 /* --- what a worker needs ---------------------------------------------------------------------- */
 
+static int by_age(const void *a, const void *b)
+{
+	return memcmp(a, b, 1);
+}
+
+/* As many as may have been in flight. */
+static void sort_requests(void)
+{
+	static char requests[1024][64];
+
+	qsort(requests, ARRAY_SIZE(requests), sizeof(requests[0]), by_age);
+}
+
 static int do_its_work(struct box *box)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&box->ring);
@@ -257,6 +271,7 @@ static int do_its_work(struct box *box)
 	sqe->flags |= IOSQE_FIXED_FILE;
 	if (ring_result(box) != 1)
 		return 1;
+	sort_requests();
 	fd = fdio_sealed_memfd("region", 4096, &e);
 	if (fd < 0 || mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED)
 		return 2;
