@@ -219,6 +219,14 @@ START_TEST(the_well_host_is_well)
 }
 END_TEST
 
+START_TEST(hosts_that_people_described)
+{
+	tree_run("python3 \"$top/tests/trees/real_hosts.py\" \"$root\"");
+	ck_assert_uint_ge(each_line(check_line), 40);
+	leave();
+}
+END_TEST
+
 static void add_attachment(void *arg, inventory_visit_fn *visit, void *visit_arg)
 {
 	const struct inventory_attachment a = {.id = "a1", .vm = "web1", .device = "0000:41:00.0"};
@@ -258,4 +266,5 @@ START_TEST(facts_that_no_tree_has)
 }
 END_TEST
 
-UNIT_MAIN(each_code_has_its_trees, the_well_host_is_well, facts_that_no_tree_has)
+UNIT_MAIN(each_code_has_its_trees, the_well_host_is_well, hosts_that_people_described,
+	facts_that_no_tree_has)
