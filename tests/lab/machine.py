@@ -17,7 +17,7 @@ from . import booted, devices, images
 TOP = pathlib.Path(__file__).resolve().parents[2]
 MEMORY_MIB = 2048
 ROOT_MIB, DATA_MIB = 4096, 64
-BOOT_SECONDS = 180
+BOOT_SECONDS = 360
 GRACE_SECONDS = 60  # the host itself ends a topic that is overdue: this long after, it is hung
 
 

@@ -6,7 +6,7 @@ import inside
 from inside import Failed, proc, until
 
 RUN, STATE = pathlib.Path("/run/iovd"), pathlib.Path("/var/lib/iovd")
-UNITS = ("iovd.socket", "iovd.service", "iovd-bind.service")
+UNITS = ("iovd.socket", "iovd.service", "iovd-bind.service", "iovd-bind-early.service")
 
 
 def systemctl(*words, check=True, seconds=60):

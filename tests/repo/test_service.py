@@ -19,6 +19,7 @@ MUST_SAY = {
                      "RuntimeDirectoryPreserve=yes", "StateDirectory=iovd", "Restart=on-failure"),
     "iovd-bind.service": ("Type=oneshot", "DefaultDependencies=no", "KillMode=process",
                           "RemainAfterExit=yes"),
+    "iovd-bind-early.service": ("Type=oneshot", "DefaultDependencies=no", "KillMode=process"),
     "iovd.socket": ("SocketMode=0660", "SocketGroup=iovd", "DirectoryMode=0711"),
 }
 # The daemon writes /sys, opens any disk, sees the host's mounts, network and users.
