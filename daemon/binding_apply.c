@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * `iovd --apply-bindings`: what the store keeps, done again after a boot. One device that cannot
- * have its driver, or hangs, does not keep the others from theirs.
+ * What the store keeps, done again: after a boot, by `iovd --apply-bindings`, or for one device that
+ * appears. One that cannot have its driver, or hangs, does not keep the others from theirs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -94,7 +94,18 @@ static void apply_step(void *arg, unsigned int events)
 	apply_next(a);
 }
 
-int binding_apply(struct daemon *d, binding_done_fn *done, void *arg, struct err *e)
+static void keep_only(struct binding_rows *rows, const char *device)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < rows->count; i++)
+		if (strcmp(rows->rows[i].device, device) == 0)
+			rows->rows[kept++] = rows->rows[i];
+	rows->count = kept;
+}
+
+int binding_apply(
+	struct daemon *d, const char *device, binding_done_fn *done, void *arg, struct err *e)
 {
 	struct apply *a = calloc(1, sizeof(*a));
 
@@ -102,8 +113,11 @@ int binding_apply(struct daemon *d, binding_done_fn *done, void *arg, struct err
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to apply bindings");
 	*a = (struct apply){.d = d, .done = done, .arg = arg};
 	a->step = d->loop->ops->add_timer(d->loop, 0, apply_step, a, e);
-	if (a->step && binding_load_latest(d->store, &a->rows, e) == 0)
+	if (a->step && binding_load_latest(d->store, &a->rows, e) == 0) {
+		if (device)
+			keep_only(&a->rows, device);
 		return 0;
+	}
 	d->loop->ops->remove(a->step);
 	free(a);
 	return -1;

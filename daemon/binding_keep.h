@@ -45,6 +45,18 @@ int binding_resume(struct daemon *d, const struct journal_op *op,
 
 /*
  * At boot, before anybody uses the devices: gives each its driver again that has one kept, or that
- * is attached. Each that cannot have it is logged; done() gets the last failure.
+ * is attached; or `device` alone (NULL: all). Each that cannot have it is logged; done() gets the
+ * last failure.
  */
-int binding_apply(struct daemon *d, binding_done_fn *done, void *arg, struct err *e);
+int binding_apply(
+	struct daemon *d, const char *device, binding_done_fn *done, void *arg, struct err *e);
+
+/*
+ * Hot plug (daemon/binding_follow.c): devices that appear get the driver that is kept for them.
+ * Those that are there at the beginning are as they should be, or as somebody wanted them.
+ */
+void binding_follow(struct daemon *d);
+void binding_follow_end(void);
+
+/* Told from within the inventory: something about the device of this id is news. */
+void binding_news(struct daemon *d, const char *id);

@@ -89,6 +89,8 @@ static void change_ended(void *arg, const struct err *e)
 	if (e) {
 		words = *e;
 	} else {
+		for (size_t i = 0; i < x->plan.count; i++)
+			binding_news(x->d, x->plan.members[i].id);
 		text = result_text(x->d, &x->plan, false, &len);
 		if (!text)
 			err_set(&words, ERR_FAILED, "MEMORY", "it is done; no memory to say so");

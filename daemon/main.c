@@ -220,6 +220,7 @@ static void main_tell(void *arg, const char *event, const char *id, const char *
 
 	events_emit(p->daemon.events, event, "device", id, json, len);
 	vf_news(&p->daemon, id);
+	binding_news(&p->daemon, id);
 	config_reader_look(p->daemon.config_reader);
 }
 
@@ -368,7 +369,7 @@ static int main_apply(struct process *p, struct err *e)
 	if (rc == 0)
 		rc = reconcile_open(d, -1, e);
 	if (rc == 0)
-		rc = binding_apply(d, main_applied, p, e);
+		rc = binding_apply(d, NULL, main_applied, p, e);
 	if (rc == 0)
 		rc = loop_run(d->loop, e);
 	if (rc == 0 && p->failed) {

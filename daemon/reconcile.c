@@ -526,6 +526,7 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 		adopt_all(d);
 		supervisor_begin(d->supervisor);
 		vf_begin(d);
+		binding_follow(d);
 	}
 	r->patience =
 		d->loop->ops->add_timer(d->loop, r->open ? PATIENCE_MS : 0, patience_ended, r, e);
@@ -579,6 +580,7 @@ void reconcile_close(struct daemon *d)
 	if (d->reconcile)
 		d->loop->ops->remove(d->reconcile->patience);
 	vf_end();
+	binding_follow_end();
 	supervisor_free(d->supervisor);
 	passthrough_free(d->passthrough);
 	batons_free(d->batons);

@@ -425,7 +425,7 @@ START_TEST(kept_bindings_are_applied_at_boot)
 	fake_pci_rebind(PAIR_A, "edu");
 	fake_pci_remove(PAIR_B);
 	open_daemon();
-	ck_assert_int_eq(binding_apply(&d, on_done, NULL, &e), 0);
+	ck_assert_int_eq(binding_apply(&d, NULL, on_done, NULL, &e), 0);
 	ck_assert_int_eq(loop_run(d.loop, &e), 0);
 	ck_assert_str_eq(failure.code, "DEV-GONE"); /* PAIR_B; the others have theirs */
 	ck_assert_str_eq(fake_pci_driver_of(NVME), "vfio-pci");
