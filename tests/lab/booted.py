@@ -31,6 +31,11 @@ FILES = {
 ExecStart=
 ExecStart=systemd-tmpfiles --create --boot
 """,
+    # The machine may be very busy.
+    **{
+        f"{SYSTEM}/{unit}.service.d/lab.conf": "[Service]\nTimeoutStartSec=900\n"
+        for unit in ("iovd", "iovd-bind", "iovd-bind-early")
+    },
     f"{SYSTEM}/default.target": "[Unit]\nRequires=multi-user.target\nWants=lab.service\n",
 }
 
