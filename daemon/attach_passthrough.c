@@ -208,7 +208,8 @@ static int passthrough_open(struct stages *x, void *arg, struct err *e)
 	(void)x;
 	if (op->verb == ATTACH_ATTACH)
 		op_begin_attached(op);
-	else if (op->verb == ATTACH_DETACH && op->a->is_untrusted)
+	else if ((op->verb == ATTACH_DETACH || op->verb == ATTACH_DETACH_DOMAIN) &&
+		 op->a->is_untrusted)
 		return STAGE_DONE; /* the undo, for one that was shut before */
 	passthrough_listen(op->d->passthrough, op->a);
 	return passthrough_set_owner(op->d, op->a, op->a->spec.owner, e);

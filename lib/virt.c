@@ -8,7 +8,8 @@
  *
  * A thread that never comes back costs its stack and its call; there are at most MAX_CALLS.
  *
- * Connecting is a call as well. It ends with a connection on which all events are asked for
+ * What is asked before the first attempt to connect has ended waits for that. Connecting is a call as
+ * well. It ends with a connection on which all events are asked for
  * already: who lists the domains after up() has missed nothing. A connection is over when libvirt
  * says so (keepalive included); another is tried, at first at once, then ever less often.
  */
@@ -204,12 +205,49 @@ static bool copy(char **to, const char *text)
 static int call_take(struct virt_call *call, const struct virt_ask *ask, struct err *e)
 {
 	call->which = ask->which;
-	if (!copy(&call->domain, ask->domain) || !copy(&call->alias, ask->alias) ||
-		!copy(&call->text, ask->text) || !copy(&call->metadata, ask->metadata))
-		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a call of libvirt");
+	if (copy(&call->domain, ask->domain) && copy(&call->alias, ask->alias) &&
+		copy(&call->text, ask->text) && copy(&call->metadata, ask->metadata))
+		return 0;
+	return err_set(e, ERR_FAILED, "MEMORY", "no memory for a call of libvirt");
+}
+
+/* On the connection that there is now. */
+static int call_begin(struct virt_call *call, struct err *e)
+{
 	virConnectRef(call->v->conn);
 	call->conn = call->v->conn;
-	return 0;
+	return call_start(call, e);
+}
+
+/* It has no thread. */
+static void call_drop(struct virt_call *call)
+{
+	if (call->conn)
+		virConnectClose(call->conn);
+	call_end(call);
+	call_free(call);
+}
+
+/* The first attempt to connect has succeeded, or failed for this reason. */
+static void begin_waiting(struct virt *v, const struct err *why)
+{
+	list_for_each_safe (node, &v->calls) {
+		struct virt_call *call = list_entry(node, struct virt_call, node);
+		virt_done_fn *done = call->done;
+		void *arg = call->arg;
+		struct err e = ERR_INIT;
+
+		if (!call->waits)
+			continue;
+		call->waits = false;
+		if (why)
+			e = *why;
+		else if (done && call_begin(call, &e) == 0)
+			continue;
+		call_drop(call);
+		if (done)
+			done(arg, NULL, &e);
+	}
 }
 
 struct virt_call *virt_do(
@@ -217,7 +255,7 @@ struct virt_call *virt_do(
 {
 	struct virt_call *call;
 
-	if (!v || !v->conn) {
+	if (!v || (!v->conn && v->told_down)) {
 		err_set(e, ERR_UNREACHABLE, "LIBVIRT-DOWN", "there is no connection to libvirt");
 		err_evidence(e, "%s", v ? v->uri : "--libvirt none");
 		err_fix(e, "start libvirtd, or tell iovd where it is (--libvirt)");
@@ -228,12 +266,10 @@ struct virt_call *virt_do(
 		return NULL;
 	call->done = done;
 	call->arg = arg;
-	if (call_take(call, ask, e) == 0 && call_start(call, e) == 0)
+	call->waits = !v->conn;
+	if (call_take(call, ask, e) == 0 && (call->waits || call_begin(call, e) == 0))
 		return call;
-	if (call->conn)
-		virConnectClose(call->conn);
-	call_end(call);
-	call_free(call);
+	call_drop(call);
 	return NULL;
 }
 
@@ -345,9 +381,11 @@ static void virt_try_again(void *arg, unsigned int events)
 
 static void virt_retry(struct virt *v, const struct err *why)
 {
-	if (!v->told_down)
+	if (!v->told_down) {
+		v->told_down = true;
+		begin_waiting(v, why);
 		v->listener->down(v->arg, why);
-	v->told_down = true;
+	}
 	if (v->retry)
 		v->loop->ops->set_timer(v->retry, v->retry_ms);
 	else
@@ -393,9 +431,11 @@ static int run_open(struct virt_call *call, struct err *e)
 	return ask_for_events(call->conn, call->v, call->event_ids, e);
 }
 
-static void virt_opened(struct virt *v, const struct virt_call *call)
+static void virt_opened(struct virt *v, struct virt_call *call)
 {
-	if (call->err.kind != ERR_NONE || virConnectIsAlive(call->conn) != 1) {
+	if (call->err.kind == ERR_NONE && virConnectIsAlive(call->conn) != 1)
+		err_set(&call->err, ERR_UNREACHABLE, "LIBVIRT-DOWN", "the connection ended at once");
+	if (call->err.kind != ERR_NONE) {
 		virt_close(v, call->conn, call->event_ids);
 		virt_retry(v, &call->err);
 		return;
@@ -405,6 +445,7 @@ static void virt_opened(struct virt *v, const struct virt_call *call)
 	v->retry_ms = RETRY_MIN_MS;
 	v->told_down = false;
 	v->listener->up(v->arg);
+	begin_waiting(v, NULL);
 }
 
 static void virt_connect(struct virt *v)
@@ -503,6 +544,8 @@ void virt_free(struct virt *v)
 		v->loop->ops->remove(call->deadline);
 		call->done = NULL;
 		list_remove(&call->node);
+		if (call->waits)
+			call_free(call);
 	}
 	pthread_mutex_lock(&v->lock);
 	virt_unref_unlock(v);

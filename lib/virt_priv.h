@@ -44,6 +44,7 @@ struct virt_call {
 	virt_done_fn *done; /* NULL: nobody wants to know (any more) */
 	void *arg;
 	struct watch *deadline;
+	bool waits; /* for the first connection: it has no thread yet */
 };
 
 /* The last error of this thread as ours. Returns -1. */
