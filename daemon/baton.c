@@ -35,6 +35,10 @@
  * baton back, by itself; its requests wait until it has come. When the VM runs there as well, it
  * never comes back: one of the two is frozen, which is right, since only one of them can be the VM.
  *
+ * A VMM may end as soon as it has sent the VM away, before the baton has left: that it had stopped all
+ * rings is enough. If it had not (status.torn), the baton stays: what it told the other side of these
+ * rings may be wrong.
+ *
  * Idle: while the baton is elsewhere, the worker has the disk read-only and without locks; it
  * changes with the generation (supervisor_turn()), whose page has the gate's word before it is born.
  * At the destination the same step puts the I/O state into the page (baton_turn()).

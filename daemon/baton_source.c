@@ -164,12 +164,11 @@ static void reserve_failed(struct baton *b, const struct err *e)
 	struct err own = ERR_INIT;
 
 	baton_tell(b, NULL, 0, e);
-	if (e->kind == ERR_UNREACHABLE)
-		keep_here(b); /* it may have reserved all the same */
-	else if (baton_unkeep(b, &own) == 0)
-		baton_free(b);
-	else
+	/* Unreachable, it may have reserved all the same. */
+	if (e->kind == ERR_UNREACHABLE || baton_unkeep(b, &own) < 0)
 		keep_here(b);
+	else
+		baton_free(b);
 }
 
 static void reserved(void *arg, const struct json *reply, const struct err *e)
@@ -259,7 +258,7 @@ static bool has_stopped(struct baton *b)
 		struct session_status status;
 
 		if (!look_at(a, &status) || status.started || status.gate_word != a->gate_word ||
-			(status.tripped && !status.settled))
+			(status.tripped && (!status.settled || status.torn)))
 			return false;
 		tripped += status.tripped;
 	}
@@ -555,7 +554,7 @@ static int name_move(char move[BATON_MOVE_SIZE], struct err *e)
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		return err_sys(e, errno, "name a move");
 	for (unsigned int i = 0; i < sizeof(bytes); i++)
-		snprintf(move + 2 * i, 3, "%02x", bytes[i]);
+		snprintf(&move[(size_t)2 * i], 3, "%02x", bytes[i]);
 	return 0;
 }
 

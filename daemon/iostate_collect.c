@@ -44,7 +44,7 @@ static int check_rests(const struct attachment *a, const struct session_facts *f
 	}
 	if (facts->incoming)
 		return err_set(e, ERR_REFUSED, "INCOMING", "%s has not arrived itself", a->spec.id);
-	if (!facts->connected) {
+	if (!facts->connected && a->baton != BATON_ARMED) {
 		err_set(e, ERR_REFUSED, "NO-VMM", "no VMM is connected to %s", a->spec.id);
 		return err_fix(e, "save after the quiesce, and before the VMM ends");
 	}

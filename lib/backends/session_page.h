@@ -72,6 +72,7 @@ struct session_status {
 	bool settled;                /* the gate is shut, and nothing is with the host */
 	bool tripped;                /* it was armed, and has shut by itself ... */
 	bool came_back;              /* ... and the VMM has started a ring again since */
+	bool torn;                   /* ... or has left before all of its rings had stopped */
 	uint32_t late;               /* requests that take too long, and are not held for it */
 	char reason[128]; /* of failed, else of the hold, else of late; terminated, printable */
 };

@@ -74,6 +74,7 @@ struct page_gate {
 struct page_trip {
 	uint64_t word; /* == gate.word: under this word */
 	uint64_t back; /* == gate.word: the VMM has started a ring since */
+	uint64_t torn; /* == gate.word: the VMM has left before all of its rings were stopped */
 };
 
 /* What the host could not do, and the guest is not told of (vu_hold.c). */

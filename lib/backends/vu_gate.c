@@ -39,6 +39,10 @@
  * before the daemon's next word. A successor finds the gate as shut. The word that shut it is the one
  * that armed it; the next word ends that, whatever it says.
  *
+ * A VMM that leaves with rings that had not stopped yet -- it dies just then, or a drain took too long
+ * and the connection was closed -- does not know where they stand: "torn" says so. Then the machine
+ * must not go on elsewhere by what it knew.
+ *
  * Shutting the gate does not ask the guest for anything and does not read its kicks: they only say
  * that it is worth looking, and opening the gate looks.
  */
@@ -67,6 +71,12 @@ void vu_gate_note_start(struct vu_session *s)
 		return;
 	page_commit(s->page->trip.back, s->page->trip.word);
 	vu_changed(s);
+}
+
+void vu_gate_note_end(struct vu_session *s)
+{
+	if (page_gate_has_tripped(s->page) && vu_any_ring_started(s))
+		page_commit(s->page->trip.torn, s->page->trip.word);
 }
 
 void vu_gate_trip(struct vu_session *s)

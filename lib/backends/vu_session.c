@@ -217,6 +217,7 @@ static void finish_ending(struct vu_session *s)
 {
 	struct err e = ERR_INIT;
 
+	vu_gate_note_end(s);
 	vu_rings_drop(s);
 	vu_memory_drop(s);
 	forget_poison(s);

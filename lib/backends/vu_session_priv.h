@@ -149,6 +149,8 @@ bool vu_gate_is_settled(const struct vu_session *s);
 bool vu_gate_bars_vmm(const struct vu_session *s);
 /* The VMM stops a ring: if it is armed, the gate shuts. */
 void vu_gate_trip(struct vu_session *s);
+/* The connection is over: were all rings stopped before? */
+void vu_gate_note_end(struct vu_session *s);
 /* The VMM starts a ring: it was not that away after all. */
 void vu_gate_note_start(struct vu_session *s);
 /* Shut, and what is in flight is cancelled: replays are not fetched. */

@@ -41,9 +41,9 @@ def moves(scratch, count):
     return sum(rounds) * MIB
 
 
-def test(scratch):
-    verified = moves(scratch, MOVES)
-    return f"{MOVES} moves, {verified} MiB verified"
+def test(scratch, count=MOVES):
+    verified = moves(scratch, count)
+    return f"{count} moves, {verified} MiB verified"
 
 
 if __name__ == "__main__":
