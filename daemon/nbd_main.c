@@ -51,7 +51,7 @@ struct relay {
 	struct blk_nbd *nbd;
 	struct blk_nbd_facts facts;
 	struct fuse_file *file;
-	struct pass passes[FUSE_FILE_OPS];
+	struct pass passes[FUSE_FILE_MOST];
 	struct list_node idle;
 	unsigned int under_way;
 	bool told;           /* that it is lost */

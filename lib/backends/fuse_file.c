@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +33,8 @@
 #define MAX_IO       (1u << 20)
 #define HEADER_ROOM  PAGE /* for what is in front of written bytes */
 #define ATTR_SECONDS 1000000u
-#define NAME_ROOM    256u /* of an attribute */
 #define VALUE_ROOM   256u
+#define GREET_MS     5000
 
 /* Not in every kernel's headers that we are built with. */
 #ifndef FOPEN_NOFLUSH
@@ -48,6 +49,7 @@ struct fuse_file {
 	int fd;
 	struct list_node idle; /* ops */
 	unsigned int idle_count, made;
+	bool greeted;
 };
 
 /* What is read from the kernel: a header, and what its request says. */
@@ -87,6 +89,21 @@ static int mount_nowhere(const struct fuse_file *f, struct err *e)
 	return mount_fd < 0 ? err_sys(e, errno, "mount a FUSE file system") : mount_fd;
 }
 
+/*
+ * The first request, before we give up our privileges: how many may be under way at a time is the
+ * kernel's to say to others, and it says very few.
+ */
+static int greet(struct fuse_file *f, struct err *e)
+{
+	struct pollfd p = {.fd = f->fd, .events = POLLIN};
+
+	if (poll(&p, 1, GREET_MS) < 0)
+		return err_sys(e, errno, "wait for /dev/fuse");
+	if (fuse_file_work(f, e) < 0)
+		return -1;
+	return f->greeted ? 0 : err_sys(e, EPROTO, "FUSE does not begin");
+}
+
 struct fuse_file *fuse_file_new(const struct fuse_file_config *config, int *mount_fd, struct err *e)
 {
 	struct fuse_file *f = calloc(1, sizeof(*f));
@@ -103,8 +120,9 @@ struct fuse_file *fuse_file_new(const struct fuse_file_config *config, int *moun
 	if (f->fd < 0)
 		err_sys(e, errno, "open /dev/fuse");
 	*mount_fd = f->fd < 0 ? -1 : mount_nowhere(f, e);
-	if (*mount_fd >= 0)
+	if (*mount_fd >= 0 && greet(f, e) == 0)
 		return f;
+	close_fd(mount_fd);
 	close_fd(&f->fd);
 	free(f);
 	return NULL;
@@ -164,14 +182,15 @@ static void answer_init(struct fuse_file *f, const struct message *m)
 		.major = FUSE_KERNEL_VERSION,
 		.minor = MIN(in->minor, (uint32_t)FUSE_KERNEL_MINOR_VERSION),
 		.flags = in->flags & wanted,
-		.max_background = FUSE_FILE_OPS * 3 / 4,
-		.congestion_threshold = FUSE_FILE_OPS / 2,
+		.max_background = FUSE_FILE_MOST * 3 / 4,
+		.congestion_threshold = FUSE_FILE_MOST / 2,
 		.max_write = f->config.max_io,
 		.time_gran = 1,
 		.max_pages = (uint16_t)(f->config.max_io / PAGE),
 	};
 
 	reply(f, m->head.unique, 0, &out, sizeof(out));
+	f->greeted = true;
 }
 
 static void answer_attributes(struct fuse_file *f, const struct message *m)
@@ -374,7 +393,7 @@ static bool take_message(struct fuse_file *f, const struct message *m, struct fu
 
 bool fuse_file_has_room(const struct fuse_file *f)
 {
-	return f->idle_count > 0 || f->made < FUSE_FILE_OPS;
+	return f->idle_count > 0 || f->made < FUSE_FILE_MOST;
 }
 
 static struct fuse_op *op_take(struct fuse_file *f)

@@ -11,7 +11,7 @@
 #include "lib/err.h"
 #include "lib/list.h"
 
-#define FUSE_FILE_OPS 128 /* under way at a time, at most */
+#define FUSE_FILE_MOST 128 /* under way at a time, at most */
 
 struct fuse_file;
 

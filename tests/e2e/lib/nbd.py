@@ -85,7 +85,7 @@ class Nbdkit(Server):
         super().__init__(
             scratch,
             name,
-            ["nbdkit", "-f", "-t", "32", *where, *(["-r"] if readonly else []), *names,
+            ["nbdkit", "-f", "-t", "64", *where, *(["-r"] if readonly else []), *names,
              "file", image, *words],
             port,
         )  # fmt: skip
