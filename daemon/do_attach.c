@@ -394,11 +394,28 @@ struct described {
 	void *arg;
 };
 
+/* As a client would have named them; NULL: none. */
+static struct json *described_spares(const struct attachment_rescue *rescue)
+{
+	auto_json_out struct json_out o;
+	auto_free char *text = NULL;
+	size_t len = 0;
+
+	json_out_init(&o);
+	json_out_array(&o, NULL);
+	for (unsigned int i = 0; i < rescue->spare_count; i++)
+		json_out_str(&o, NULL, rescue->spares[i]);
+	json_out_end(&o);
+	text = json_out_finish(&o, &len);
+	return text && rescue->spare_count ? json_parse(text, len, NULL) : NULL;
+}
+
 /* Where its path leads is known to the inventory while this runs. */
 static int described_begin(const struct described *x, struct err *e)
 {
 	const struct domain_description *one = &x->one;
 	const char *owner = domains_qemu_user(x->d->domains);
+	auto_json struct json *spares = described_spares(&one->rescue);
 	const struct attach_args args = {
 		.device = one->device,
 		.vm = x->vm,
@@ -410,7 +427,9 @@ static int described_begin(const struct described *x, struct err *e)
 			 : one->owner[0] ? one->owner
 					 : NULL,
 		.queues = one->queues,
-		.io_timeout_ms = ATTACH_IO_TIMEOUT_ABSENT,
+		.io_timeout_ms = one->rescue.io_timeout_ms,
+		.fence = one->rescue.fence[0] ? one->rescue.fence : NULL,
+		.spare = spares,
 		.readonly = one->readonly,
 	};
 	struct attach_wish w = {.d = x->d, .disk_fd = -1};

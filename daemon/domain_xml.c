@@ -4,7 +4,10 @@
  *
  *	<iovd:attachments xmlns:iovd="https://iovd.org/xmlns/domain/1">
  *	  <attachment name='root' device='/srv/root.img' path='paravirt' target='vda' queues='1'
- *	              cache='none' on_error='report' readonly='no' owner='libvirt-qemu'/>
+ *	              cache='none' on_error='hold' readonly='no' owner='libvirt-qemu'
+ *	              io_timeout='30000' fence='/usr/sbin/fence-path'>
+ *	    <spare device='/srv/other-path.img'/>
+ *	  </attachment>
  *	</iovd:attachments>
  */
 #include "daemon/domain_xml.h"
@@ -14,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/attach_options.h"
 #include "lib/cleanup.h"
 #include "lib/virt.h"
 #include "lib/xml.h"
@@ -197,18 +201,33 @@ char *domain_xml_device(const struct registry *r, const struct attachment_spec *
 
 /* --- the description -------------------------------------------------------------------------- */
 
-static int put_description(FILE *f, const struct attachment_spec *spec)
+static int put_spares(FILE *f, const struct attachment_rescue *rescue)
 {
 	char device[PATH_MAX];
 
-	if (!xml_escape(device, sizeof(device), spec->device))
+	for (unsigned int i = 0; i < rescue->spare_count; i++)
+		if (!xml_escape(device, sizeof(device), rescue->spares[i]) ||
+			fprintf(f, "<spare device='%s'/>", device) < 0)
+			return -1;
+	return fputs("</attachment>", f);
+}
+
+static int put_description(FILE *f, const struct attachment_spec *spec)
+{
+	char device[PATH_MAX], fence[2 * ATTACHMENT_FENCE_SIZE];
+	int rc;
+
+	if (!xml_escape(device, sizeof(device), spec->device) ||
+		!xml_escape(fence, sizeof(fence), spec->rescue.fence))
 		return -1;
-	return fprintf(f,
+	rc = fprintf(f,
 		"<attachment name='%s' device='%s' path='%s' target='%s' queues='%u' cache='%s' "
-		"on_error='%s' readonly='%s' owner='%s'/>",
+		"on_error='%s' readonly='%s' owner='%s' io_timeout='%llu' fence='%s'>",
 		spec->name, device, attachment_path_names[spec->path], spec->target, spec->queues,
 		attachment_cache_names[spec->cache], attachment_on_error_names[spec->on_error],
-		spec->readonly ? "yes" : "no", spec->owner);
+		spec->readonly ? "yes" : "no", spec->owner,
+		(unsigned long long)spec->rescue.io_timeout_ms, fence);
+	return rc < 0 ? rc : put_spares(f, &spec->rescue);
 }
 
 char *domain_xml_metadata(struct registry *r, const char *uuid, const struct attachment *with,
@@ -242,14 +261,14 @@ char *domain_xml_metadata(struct registry *r, const char *uuid, const struct att
 	return text;
 }
 
-static uint64_t number_of(const struct xml *x, const char *name)
+static uint64_t number_of(const struct xml *x, const char *name, uint64_t otherwise)
 {
 	char text[24];
 	uint64_t value;
 
-	return xml_attribute(x, name, text, sizeof(text)) && parse_u64(text, 256, &value) == 0
+	return xml_attribute(x, name, text, sizeof(text)) && parse_u64(text, INT64_MAX, &value) == 0
 		       ? value
-		       : 0;
+		       : otherwise;
 }
 
 static void read_description(const struct xml *x, struct domain_description *d)
@@ -261,37 +280,70 @@ static void read_description(const struct xml *x, struct domain_description *d)
 	xml_attribute(x, "cache", d->cache, sizeof(d->cache));
 	xml_attribute(x, "on_error", d->on_error, sizeof(d->on_error));
 	xml_attribute(x, "target", d->target, sizeof(d->target));
-	d->queues = number_of(x, "queues");
+	xml_attribute(x, "fence", d->rescue.fence, sizeof(d->rescue.fence));
+	d->rescue.io_timeout_ms = number_of(x, "io_timeout", ATTACH_IO_TIMEOUT_ABSENT);
+	d->queues = number_of(x, "queues", 0);
 	d->readonly = attribute_is(x, "readonly", "yes");
 }
 
-/* libvirt gives what is inside of ours our prefix, too. */
-static bool is_description(const struct xml *x)
+/* An element of our description. libvirt gives what is inside of it our prefix, too. */
+static bool is_ours(const struct xml *x, const char *what)
 {
-	static const char path[] = "domain/metadata/" VIRT_METADATA_KEY ":attachments/";
-	size_t len = strlen(path);
+	static const char top[] = "domain/metadata/" VIRT_METADATA_KEY ":attachments/";
+	static const char prefix[] = VIRT_METADATA_KEY ":";
+	const char *at = x->path;
 
-	return strncmp(x->path, path, len) == 0 &&
-	       (strcmp(x->path + len, "attachment") == 0 ||
-		       strcmp(x->path + len, VIRT_METADATA_KEY ":attachment") == 0);
+	if (strncmp(at, top, strlen(top)) != 0)
+		return false;
+	for (at += strlen(top); *what; what++, at++) {
+		if (strncmp(at, prefix, strlen(prefix)) == 0)
+			at += strlen(prefix);
+		if (*at != *what)
+			return false;
+	}
+	return !*at;
+}
+
+static void read_spare(const struct xml *x, struct attachment_rescue *rescue)
+{
+	unsigned int n = rescue->spare_count;
+
+	if (n < ATTACHMENT_SPARES_MAX && xml_attribute(x, "device", rescue->spares[n], PATH_MAX))
+		rescue->spare_count++;
+}
+
+/* A description is told when what is inside of it is known: at the next one, or the end. */
+static int walk(struct xml *x, struct domain_description *d,
+	int (*fn)(void *arg, const struct domain_description *d, struct err *e), void *arg,
+	struct err *e)
+{
+	bool has = false;
+
+	while (xml_next(x)) {
+		if (has && is_ours(x, "attachment/spare"))
+			read_spare(x, &d->rescue);
+		if (!is_ours(x, "attachment"))
+			continue;
+		if (has && fn(arg, d, e) < 0)
+			return -1;
+		has = true;
+		memset(d, 0, sizeof(*d));
+		read_description(x, d);
+	}
+	if (xml_failed(x))
+		return err_set(e, ERR_USAGE, JSON_CODE_PARAM, "the domain's XML is broken");
+	return has ? fn(arg, d, e) : 0;
 }
 
 int domain_xml_each(const char *xml,
 	int (*fn)(void *arg, const struct domain_description *d, struct err *e), void *arg,
 	struct err *e)
 {
+	auto_free struct domain_description *d = malloc(sizeof(*d));
 	struct xml x;
 
+	if (!d)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a description");
 	xml_begin(&x, xml);
-	while (xml_next(&x)) {
-		struct domain_description d = {0};
-
-		if (!is_description(&x))
-			continue;
-		read_description(&x, &d);
-		if (fn(arg, &d, e) < 0)
-			return -1;
-	}
-	return xml_failed(&x) ? err_set(e, ERR_USAGE, JSON_CODE_PARAM, "the domain's XML is broken")
-			      : 0;
+	return walk(&x, d, fn, arg, e);
 }

@@ -44,6 +44,7 @@ struct domain_description {
 	char name[64], owner[64], path[32], cache[32], on_error[32], target[32];
 	uint64_t queues;
 	bool readonly;
+	struct attachment_rescue rescue;
 };
 
 /*

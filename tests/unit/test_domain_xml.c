@@ -123,6 +123,10 @@ static int count_description(void *arg, const struct domain_description *d, stru
 	ck_assert_str_eq(d->owner, "nobody");
 	ck_assert_uint_eq(d->queues, 4);
 	ck_assert(d->readonly);
+	ck_assert_uint_eq(d->rescue.spare_count, 2);
+	ck_assert_str_eq(d->rescue.spares[1], "/srv/c.img");
+	ck_assert_str_eq(d->rescue.fence, "/bin/fence a");
+	ck_assert_uint_eq(d->rescue.io_timeout_ms, 500);
 	++*count;
 	return 0;
 }
@@ -133,9 +137,12 @@ START_TEST(a_description_is_read_with_and_without_prefix)
 		"<domain><metadata><other:attachments><attachment name='no'/></other:attachments>"
 		"<iovd:attachments xmlns:iovd='x'>"
 		"<attachment name='root' device='/srv/a&amp;b.img' queues='4' readonly='yes' "
-		"owner='nobody'/>"
+		"owner='nobody' fence='/bin/fence a' io_timeout='500'><spare device='/srv/b.img'/>"
+		"<spare device='/srv/c.img'/></attachment>"
 		"<iovd:attachment name='root' device='/srv/a&amp;b.img' queues='4' readonly='yes' "
-		"owner='nobody'/></iovd:attachments></metadata>"
+		"owner='nobody' fence='/bin/fence a' io_timeout='500'>"
+		"<iovd:spare device='/srv/b.img'/><iovd:spare device='/srv/c.img'/>"
+		"</iovd:attachment></iovd:attachments></metadata>"
 		"<devices><attachment name='no'/></devices></domain>";
 	unsigned int count = 0;
 	struct err e = ERR_INIT;
