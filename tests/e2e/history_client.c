@@ -8,6 +8,7 @@
  *	until=PATH	goes on until that file exists; then all is read and checked once more
  *	image=PATH	afterwards the file itself is read and checked as well
  *	bad=FIRST+COUNT	requests to these blocks must fail with EIO, and no others may
+ *	slow=MS		a line "slow MS" on standard error for each request that takes longer
  *	depth= blocks= bs= queues= seed=
  *
  * Theory of operation
@@ -58,7 +59,7 @@ enum op { OP_READ, OP_WRITE, OP_FLUSH };
 
 struct options {
 	const char *until, *image;
-	uint64_t depth, blocks, bs, queues, seed;
+	uint64_t depth, blocks, bs, queues, seed, slow;
 	uint64_t bad_first, bad_count; /* blocks */
 };
 
@@ -344,6 +345,8 @@ static void completed(struct client *c, struct queue *q, struct slot *s, int ret
 	judge(c, s, ret);
 	if (took > c->longest_ns)
 		c->longest_ns = took;
+	if (c->opt.slow && took > c->opt.slow * 1000000)
+		fprintf(stderr, "slow %.1f\n", took / 1e6);
 	c->now++;
 	if (s->op == OP_WRITE)
 		write_done(c, s);
@@ -505,6 +508,7 @@ static void parse_number(struct options *o, const char *key, const char *value)
 		{"blocks", &o->blocks, 1 << 20},
 		{"bs", &o->bs, 1 << 20},
 		{"seed", &o->seed, UINT64_MAX},
+		{"slow", &o->slow, 1 << 20},
 	};
 	char *end;
 

@@ -42,6 +42,11 @@ class History(Process):
         words = [f"{key}={value}" for key, value in options.items()]
         super().__init__([*command, sock, *words], scratch / f"{name}.log")
 
+    def slow(self):
+        """With slow=MS given: how long each took that took longer, in ms, so far."""
+        lines = self.log.read_text().splitlines()
+        return [float(line.split()[1]) for line in lines if line.startswith("slow ")]
+
     def check(self):
         """Fails if it has found a mistake already."""
         if not self.alive():
