@@ -7,6 +7,7 @@
 #include "daemon/iostate.h"
 #include "daemon/supervisor.h"
 #include "lib/backends/blk_geometry.h"
+#include "lib/backends/vu_wire.h"
 #include "lib/cleanup.h"
 #include "proto/base64.h"
 
@@ -160,7 +161,16 @@ int incoming_check_disk(
 	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e)
 {
 	uint64_t size = disk->size_bytes / 512 * 512;
+	uint64_t offered = VU_RING_FEATURES | blk_features_of(saved->disk.readonly);
+	uint64_t missing = saved->features.acknowledged & ~offered;
 
+	if (missing) {
+		err_set(e, ERR_REFUSED, "DISK-DIFFERS",
+			"the disk for %s has not all that the machine's driver uses",
+			saved->identity.name);
+		return err_evidence(
+			e, "features 0x%llx are not offered here", (unsigned long long)missing);
+	}
 	if (size != saved->disk.size_bytes) {
 		err_set(e, ERR_REFUSED, "DISK-DIFFERS", "the disk for %s has another size",
 			saved->identity.name);

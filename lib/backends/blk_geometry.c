@@ -34,3 +34,17 @@ void blk_geometry_to_config(const struct blk_geometry *g, uint8_t config[256])
 	c.wce = g->write_cache;
 	memcpy(config, &c, sizeof(c));
 }
+
+uint64_t blk_features_of(bool read_only)
+{
+	static const unsigned int always[] = {VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_BLK_SIZE,
+		VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_CONFIG_WCE,
+		VIRTIO_BLK_F_MQ};
+	uint64_t f = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(always); i++)
+		f |= 1ull << always[i];
+	if (read_only)
+		return f | 1ull << VIRTIO_BLK_F_RO;
+	return f | 1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
+}

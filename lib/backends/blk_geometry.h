@@ -2,6 +2,8 @@
 /* A disk as its driver reads it in the configuration space (virtio 1.2, 5.2.4), and back. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "lib/util.h"
 
 struct blk_geometry {
@@ -10,6 +12,9 @@ struct blk_geometry {
 	uint16_t queues;
 	bool write_cache; /* as the driver has set it */
 };
+
+/* The features that a disk of ours offers, besides those of any device (VU_RING_FEATURES). */
+uint64_t blk_features_of(bool read_only);
 
 /* What does not fit into the fields (a worker's word may be anything) is 0. */
 struct blk_geometry blk_geometry_of_config(const uint8_t config[256]);

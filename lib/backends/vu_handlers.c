@@ -10,11 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Offered with any device. */
-#define RING_FEATURES                                                                              \
-	(VHOST_F_LOG_ALL | VIRTIO_F_RING_INDIRECT | VIRTIO_F_EVENT_IDX | VU_F_PROTOCOL_FEATURES |  \
-		VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED)
-
 #define PROTOCOL_FEATURES                                                                          \
 	(VU_PF_MQ | VU_PF_LOG_SHMFD | VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_CONFIG |         \
 		VU_PF_INFLIGHT_SHMFD | VU_PF_RESET_DEVICE | VU_PF_CONFIGURE_MEM_SLOTS |            \
@@ -22,7 +17,7 @@
 
 uint64_t vu_offered_features(const struct vu_session *s)
 {
-	return RING_FEATURES | s->backend->ops->features(s->backend);
+	return VU_RING_FEATURES | s->backend->ops->features(s->backend);
 }
 
 static enum vu_act reply_u64(struct vu_session *s, uint64_t value)

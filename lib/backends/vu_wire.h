@@ -125,3 +125,8 @@ struct vu_config {
 	uint32_t flags;
 	uint8_t data[VU_CONFIG_MAX];
 } __attribute__((packed));
+
+/* Features that are offered with any device. */
+#define VU_RING_FEATURES                                                                           \
+	(VHOST_F_LOG_ALL | VIRTIO_F_RING_INDIRECT | VIRTIO_F_EVENT_IDX | VU_F_PROTOCOL_FEATURES |  \
+		VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED)

@@ -108,6 +108,11 @@ START_TEST(a_disk_that_differs_is_refused)
 	disk.block_size = 4096;
 	ck_assert_int_eq(incoming_check_disk(a, &disk, &e), -1);
 	ck_assert_ptr_nonnull(strstr(e.msg, "blocks"));
+	disk.block_size = a->disk.block_size;
+	s->attachments[0].features.acknowledged |= 1ull << 40; /* of no device yet */
+	ck_assert_int_eq(incoming_check_disk(a, &disk, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_REFUSED);
+	ck_assert_str_eq(e.code, "DISK-DIFFERS");
 }
 END_TEST
 
