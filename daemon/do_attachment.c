@@ -49,7 +49,7 @@ int show_attachment(
 	if (!a)
 		return e->kind == ERR_NOT_FOUND ? 0 : -1;
 	registry_look(d->registry, a);
-	attachment_put(d->registry, a, o, key);
+	attachment_put_all(d->registry, a, o, key);
 	return 1;
 }
 

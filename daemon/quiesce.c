@@ -20,6 +20,12 @@
  *					not heard (none: all had, before the commit)
  *	the daemon, while it resumes	the same the other way round
  *
+ * Requests to be carried that are not proven to be cancelled after a part of the time: where a command was
+ * given that ends the path to the disk (daemon/fence.h), it is run then, and its word for it is that
+ * proof for what failed, before or after. The worker is told first, so that what fails is kept, and
+ * not reported; if the proof is not given in time, the gate opens, and what was kept is asked of the
+ * disk once more.
+ *
  * The operation holds on to its attachments (gating), so that none goes away; it does not hold on to
  * their workers, whose deaths the supervisor answers as always.
  */
@@ -31,6 +37,7 @@
 #include <string.h>
 
 #include "daemon/daemon.h"
+#include "daemon/fence.h"
 #include "daemon/supervisor.h"
 #include "lib/log.h"
 
@@ -45,6 +52,8 @@ struct quiesce {
 	uint64_t timeout_ms;
 	bool quiescing;
 	bool carry;
+	bool fenced;          /* paths have been ended, or are */
+	char not_fenced[160]; /* why, of one of them; or "" */
 	unsigned int count;
 	struct attachment *members[]; /* those that are to change */
 };
@@ -117,6 +126,14 @@ static void gates_wake(struct quiesce *q, const struct err *e)
 	stages_continue(x, e);
 }
 
+/* Some of its requests are over only if the path is ended, and that is not proven. */
+static bool lacks_proof(const struct attachment *a, const struct session_status *status)
+{
+	bool may_have = a->gate & SESSION_GATE_CARRY && a->spec.rescue.fence[0];
+
+	return may_have && a->fencing != FENCING_DONE && (status->hold || a->fencing);
+}
+
 /* What a worker's page says of the word that it was told: it has heard it, and drained if asked. */
 static bool gate_is_as_wanted(const struct attachment *a)
 {
@@ -124,7 +141,7 @@ static bool gate_is_as_wanted(const struct attachment *a)
 
 	if (a->page_fd < 0 || session_page_status(a->page_fd, &status, NULL) < 0)
 		return false;
-	if (status.gate_word != a->gate_word)
+	if (status.gate_word != a->gate_word || lacks_proof(a, &status))
 		return false;
 	return status.settled || !(a->gate & SESSION_GATE_SHUT);
 }
@@ -255,17 +272,89 @@ static void shut_late(void *arg, unsigned int events)
 	else
 		err_set(&e, ERR_TIMED_OUT, "STUCK",
 			"%u workers do not answer within %" PRIu64 " ms", left, q->timeout_ms);
-	err_evidence(&e, "%s", stuck);
+	if (q->not_fenced[0])
+		err_evidence(&e, "the path is not ended: %s; %s", q->not_fenced, stuck);
+	else
+		err_evidence(&e, "%s", stuck);
 	err_fix(&e, "the gate is open again; look at the disk, or give it more --timeout");
 	gates_wake(q, &e);
+}
+
+/* --- ending paths ----------------------------------------------------------------------------- */
+
+/* It may outlive the operation. */
+struct path_end {
+	struct quiesce *q; /* good as long as the attachment is at it (FENCING_RUNS) */
+	struct daemon *d;
+	char id[KEEPER_ID_SIZE];
+};
+
+static void path_ended(void *arg, const struct err *e)
+{
+	struct path_end p = *(struct path_end *)arg;
+	struct attachment *a = registry_by_id(p.d->registry, p.id);
+
+	free(arg);
+	if (!a || a->fencing != FENCING_RUNS)
+		return;
+	a->fencing = e ? FENCING_FAILED : FENCING_DONE;
+	if (e)
+		str_copy(p.q->not_fenced, sizeof(p.q->not_fenced), e->msg);
+	gates_look(p.q);
+}
+
+static int path_end(struct quiesce *q, struct attachment *a, struct err *e)
+{
+	struct path_end *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to end a path");
+	p->q = q;
+	p->d = q->d;
+	str_copy(p->id, sizeof(p->id), a->spec.id);
+	a->fencing = FENCING_RUNS;
+	supervisor_set_gate(q->d->supervisor, a, a->gate | SESSION_GATE_FENCE);
+	if (fence_begin(q->d, &a->spec, path_ended, p, e) == 0)
+		return 0;
+	a->fencing = FENCING_FAILED;
+	free(p);
+	return -1;
+}
+
+/* How long they may end by themselves; a command needs its time, too. */
+static uint64_t patience_ms(const struct quiesce *q)
+{
+	return q->timeout_ms > 2000 ? q->timeout_ms / 2 : q->timeout_ms / 4;
+}
+
+/* Of those that still have requests with the host, the path is ended. */
+static void shut_slow(void *arg, unsigned int events)
+{
+	struct quiesce *q = arg;
+	struct err e = ERR_INIT;
+
+	if (q->fenced) {
+		shut_late(q, events);
+		return;
+	}
+	q->fenced = true;
+	for (unsigned int i = 0; i < q->count; i++) {
+		struct attachment *a = q->members[i];
+
+		if (a->spec.rescue.fence[0] && !gate_is_as_wanted(a) && path_end(q, a, &e) < 0)
+			str_copy(q->not_fenced, sizeof(q->not_fenced), e.msg);
+	}
+	q->d->loop->ops->set_timer(q->timer, q->timeout_ms - patience_ms(q));
 }
 
 static int quiesce_shut(struct stages *x, void *arg, struct err *e)
 {
 	struct quiesce *q = arg;
+	unsigned int flags = SESSION_GATE_SHUT | (q->carry ? SESSION_GATE_CARRY : 0);
 
-	return gates_set(q, x, SESSION_GATE_SHUT | (q->carry ? SESSION_GATE_CARRY : 0), shut_late,
-		q->timeout_ms, e);
+	if (q->carry)
+		return gates_set(q, x, flags, shut_slow, patience_ms(q), e);
+	return gates_set(q, x, flags, shut_late, q->timeout_ms, e);
 }
 
 static void open_late(void *arg, unsigned int events)
@@ -321,6 +410,8 @@ static void quiesce_free(struct quiesce *q)
 	gates_stop_waiting(q);
 	for (unsigned int i = 0; i < q->count; i++)
 		q->members[i]->gating = false;
+	for (unsigned int i = 0; i < q->count; i++)
+		q->members[i]->fencing = FENCING_NONE;
 	free(q);
 }
 

@@ -276,6 +276,15 @@ static int swap_disk(struct recover *r, struct err *e)
 	return 0;
 }
 
+static void start_fails(struct recover *r)
+{
+	char words[sizeof(r->a->failure)];
+
+	snprintf(words, sizeof(words), "the worker ended at once, status 0x%x",
+		(unsigned int)r->a->worker.exit_status);
+	fail(r, "WORKER", r->a->failure[0] ? r->a->failure : words);
+}
+
 static void start_news(struct recover *r)
 {
 	const struct attachment *a = r->a;
@@ -284,7 +293,7 @@ static void start_news(struct recover *r)
 		take_worker(r, false);
 		wake(r, NULL);
 	} else if (a->worker.pid == 0) {
-		fail(r, "WORKER", a->failure[0] ? a->failure : "the worker ended at once");
+		start_fails(r);
 	}
 }
 

@@ -122,6 +122,9 @@ enum attachment_baton {
 /* As the store has it: how far its making or unmaking got. */
 enum attachment_kept { KEPT_PREPARING, KEPT_ATTACHED, KEPT_DETACHING };
 
+/* What has come of ending its path (daemon/fence.h), while requests are to be carried. */
+enum attachment_fencing { FENCING_NONE, FENCING_RUNS, FENCING_FAILED, FENCING_DONE };
+
 /* How its spares take turns (daemon/spare.c). */
 struct attachment_turn {
 	bool is_busy; /* one of them is being looked at, or takes over */
@@ -164,11 +167,12 @@ struct attachment {
 		*incoming; /* what its first worker begins with (daemon/iostate.h), or NULL */
 	enum attachment_baton baton;
 	/* The gate (daemon/quiesce.h, daemon/baton.h). */
-	bool gating;        /* quiesce or resume is at it */
-	bool quiesced;      /* as the store has it */
-	bool connected;     /* when it was last looked at */
-	unsigned int gate;  /* what is wanted: SESSION_GATE_... */
-	uint64_t gate_word; /* what its worker has to hear for that; 0: nothing yet */
+	bool gating;                     /* quiesce or resume is at it */
+	bool quiesced;                   /* as the store has it */
+	bool connected;                  /* when it was last looked at */
+	unsigned int gate;               /* what is wanted: SESSION_GATE_... */
+	uint64_t gate_word;              /* what its worker has to hear for that; 0: nothing yet */
+	enum attachment_fencing fencing; /* of its path, for quiesce */
 	void (*on_gate)(
 		void *arg); /* told when it may have heard, or done so; NULL: nobody waits */
 	void *on_gate_arg;
@@ -244,6 +248,9 @@ int registry_unkeep(struct registry *r, const struct attachment *a, struct err *
 /* --- registry_json.c: how it is shown --------------------------------------------------------- */
 
 void attachment_put(
+	const struct registry *r, const struct attachment *a, struct json_out *o, const char *key);
+/* Of `show`: also the requests that are with its disk, or held; oldest first. */
+void attachment_put_all(
 	const struct registry *r, const struct attachment *a, struct json_out *o, const char *key);
 void registry_put_list(struct registry *r, const char *vm, struct json_out *o, const char *key);
 

@@ -88,13 +88,32 @@ static void put_pending_action(const struct attachment *a, struct json_out *o)
 		json_out_null(o, key);
 }
 
-void attachment_put(
-	const struct registry *r, const struct attachment *a, struct json_out *o, const char *key)
+static void put_requests(const struct attachment *a, struct json_out *o)
+{
+	struct session_request list[SESSION_REQUESTS_MAX];
+	int count = a->page_fd < 0 ? 0 : session_page_requests(a->page_fd, list, NULL);
+
+	json_out_array(o, "requests");
+	for (int i = 0; i < count; i++) {
+		const struct session_request *r = &list[i];
+
+		json_out_object(o, NULL);
+		json_out_fmt(o, "id", "%u:%u", r->ring, r->id);
+		json_out_str(o, "kind", session_request_names[r->what]);
+		json_out_u64(o, "sector", r->sector);
+		json_out_u64(o, "sectors", r->sectors);
+		json_out_u64(o, "age_ms", MIN(r->age_ms, (uint64_t)INT64_MAX));
+		json_out_bool(o, "held", r->parked);
+		json_out_end(o);
+	}
+	json_out_end(o);
+}
+
+static void put_members(const struct registry *r, const struct attachment *a, struct json_out *o)
 {
 	char socket[PATH_MAX];
 
 	attachment_socket_path(r, &a->spec, socket, sizeof(socket));
-	json_out_object(o, key);
 	json_out_str(o, "id", a->spec.id);
 	json_out_str(o, "device", a->spec.device);
 	put_devices(&a->spec, o);
@@ -119,6 +138,22 @@ void attachment_put(
 	json_out_array(o, "vmm_args");
 	attachment_words(r, a, NULL, put_word, o);
 	json_out_end(o);
+}
+
+void attachment_put(
+	const struct registry *r, const struct attachment *a, struct json_out *o, const char *key)
+{
+	json_out_object(o, key);
+	put_members(r, a, o);
+	json_out_end(o);
+}
+
+void attachment_put_all(
+	const struct registry *r, const struct attachment *a, struct json_out *o, const char *key)
+{
+	json_out_object(o, key);
+	put_members(r, a, o);
+	put_requests(a, o);
 	json_out_end(o);
 }
 

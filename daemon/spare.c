@@ -67,7 +67,6 @@ static void use_begins(struct attachment *a)
 	else
 		t->delay_ms = 0;
 	str_copy(t->reason, sizeof(t->reason), a->reason);
-	t->failure[0] = '\0';
 	t->is_busy = true;
 }
 
@@ -82,13 +81,15 @@ static void use_ends(struct spare_use *u, struct attachment *a, uint64_t delay_m
 
 static void use_fails(struct spare_use *u, struct attachment *a, const struct err *why)
 {
-	bool is_news = strcmp(a->turn.failure, why->msg) != 0;
+	char words[sizeof(a->turn.failure)];
 
-	log_warning("%s: no spare takes over: %s%s%s", a->spec.id, why->msg,
-		why->evidence[0] ? ": " : "", why->evidence);
-	str_copy(a->turn.failure, sizeof(a->turn.failure), why->msg);
-	if (is_news)
+	str_copy(words, sizeof(words), why->msg);
+	if (strcmp(a->turn.failure, words) != 0) { /* it is tried again and again */
+		log_warning("%s: no spare takes over: %s%s%s", a->spec.id, why->msg,
+			why->evidence[0] ? ": " : "", why->evidence);
+		str_copy(a->turn.failure, sizeof(a->turn.failure), words);
 		registry_say(u->d->registry, a, "changed");
+	}
 	use_ends(u, a, AGAIN_MS);
 }
 
@@ -103,6 +104,7 @@ static void use_recovered(void *arg, struct attachment *a, const struct err *e)
 	log_info("%s: goes on with %s", a->spec.id, a->spec.device);
 	registry_say(u->d->registry, a, "spare_used");
 	a->turn.used = true;
+	a->turn.failure[0] = '\0';
 	a->turn.completed = completed(a);
 	use_ends(u, a, a->turn.delay_ms);
 }

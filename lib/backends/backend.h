@@ -90,8 +90,11 @@ struct backend_ops {
 	void (*flush)(struct backend *b);
 	/* A completion of kind URING_KIND_DEVICE. */
 	void (*complete)(struct backend *b, uint64_t user_data, int32_t res);
-	/* On: what is with the host is cancelled where that can be proven; off: no more of that. */
-	void (*carry)(struct backend *b, bool on);
+	/*
+	 * On: what is with the host is cancelled where that can be proven; off: no more of that. Fenced:
+	 * what fails is carried as well, since the path is about to be ended by somebody.
+	 */
+	void (*carry)(struct backend *b, bool on, bool fenced);
 	/* Takes a request that was carried to the host once more. */
 	void (*again)(struct backend *b, unsigned int ring, struct virtq_chain *chain);
 	/* Requests handed to the kernel and not completed. */

@@ -39,13 +39,7 @@ static struct blk *blk_of(struct backend *b)
 
 static uint64_t blk_features(struct backend *b)
 {
-	uint64_t f = blk_bit(VIRTIO_BLK_F_SEG_MAX) | blk_bit(VIRTIO_BLK_F_BLK_SIZE) |
-		     blk_bit(VIRTIO_BLK_F_TOPOLOGY) | blk_bit(VIRTIO_BLK_F_FLUSH) |
-		     blk_bit(VIRTIO_BLK_F_CONFIG_WCE) | blk_bit(VIRTIO_BLK_F_MQ);
-
-	if (blk_of(b)->options.read_only)
-		return f | blk_bit(VIRTIO_BLK_F_RO);
-	return f | blk_bit(VIRTIO_BLK_F_DISCARD) | blk_bit(VIRTIO_BLK_F_WRITE_ZEROES);
+	return blk_features_of(blk_of(b)->options.read_only);
 }
 
 static uint16_t blk_queues(struct backend *b)
@@ -209,13 +203,21 @@ static bool is_worth_holding(int error)
 	}
 }
 
+/* By a path that is ended, nothing that failed will be done: no more than what was cancelled. */
+static bool is_carried(const struct blk *blk, int error)
+{
+	if (!blk->engine->carrying)
+		return false;
+	return error == ECANCELED || (blk->is_fenced && is_worth_holding(error));
+}
+
 static void blk_io_done(void *arg, struct blk_io *io, int error)
 {
 	struct blk *blk = arg;
 	struct blk_req *req = container_of(io, struct blk_req, io);
 	struct backend_host *host = blk->backend.host;
 
-	if (error == ECANCELED && blk->engine->carrying) {
+	if (is_carried(blk, error)) {
 		struct virtq_chain *chain = req->chain;
 
 		req->chain = NULL;
@@ -278,12 +280,13 @@ static void blk_submit(struct backend *b, unsigned int ring, struct virtq_chain 
 		answer(blk, req, status);
 }
 
-static void blk_carry(struct backend *b, bool on)
+static void blk_carry(struct backend *b, bool on, bool fenced)
 {
 	struct blk *blk = blk_of(b);
 	const struct blk_engine_ops *ops = blk->engine->ops;
 
 	blk->engine->carrying = on;
+	blk->is_fenced = on && fenced;
 	for (unsigned int tag = 0; on && ops->cancel && tag < blk->options.queues * VIRTQ_MAX_SIZE;
 		tag++)
 		if (blk->reqs[tag].chain)

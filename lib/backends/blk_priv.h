@@ -36,6 +36,7 @@ struct blk {
 	struct blk_saved *saved;
 	struct blk_saved unsaved; /* until restore() gives a better place */
 	uint64_t features;        /* acknowledged */
+	bool is_fenced;           /* with engine->carrying: what fails is carried, too */
 	struct blk_req *reqs;     /* by ring and slot */
 	char serial[VIRTIO_BLK_ID_BYTES];
 	char failure[128];

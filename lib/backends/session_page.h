@@ -24,6 +24,8 @@
 #define SESSION_GATE_AWAY  0x8u /* with SHUT: no VMM is let in either */
 #define SESSION_GATE_IDLE                                                                          \
 	0x10u /* with SHUT: the worker is idle; only a successor can be otherwise */
+#define SESSION_GATE_FENCE                                                                         \
+	0x20u /* with CARRY: the path is being ended: what fails is carried, too */
 
 static inline uint64_t session_gate_word(uint64_t serial, unsigned int flags)
 {

@@ -29,7 +29,8 @@
  * With the flag "carry" what is in flight is not waited for but cancelled, where the host can show
  * that it was never sent; it stays marked in flight, and with nobody (parked). What cannot be
  * cancelled is waited for as always. Settled then means that the host has nothing of ours, not that
- * nothing is in flight: what is, is in the region. When the gate opens, those that this very worker
+ * nothing is in flight: what is, is in the region. With "fence" that holds for what fails, too, since
+ * the daemon has somebody end the path to the disk: whether that was proven, it knows. When the gate opens, those that this very worker
  * has parked go to the host again, in their order; a successor replays them.
  *
  * Armed, the gate shuts by itself when the VMM stops a ring while writes to memory are logged: the
@@ -155,7 +156,8 @@ void vu_session_set_gate(struct vu_session *s, uint64_t word)
 		return;
 	page_commit(s->page->gate.word, word);
 	vu_point("gate-heard");
-	s->backend->ops->carry(s->backend, vu_gate_carries(s));
+	s->backend->ops->carry(
+		s->backend, vu_gate_carries(s), s->page->gate.word & SESSION_GATE_FENCE);
 	if (!vu_gate_carries(s))
 		take_up_again(s);
 	vu_changed(s);

@@ -71,7 +71,7 @@ def not_carried(daemon, one, server, timeout_ms):
     return took
 
 
-def test(scratch, timeout_ms=TIMEOUT_MS, few_ms=200):
+def test(scratch, timeout_ms=TIMEOUT_MS):
     with contextlib.ExitStack() as stack:
         daemon = stack.enter_context(Daemon(scratch))
         fence = scratch / "fence"
@@ -96,7 +96,7 @@ def test(scratch, timeout_ms=TIMEOUT_MS, few_ms=200):
         one, (server, spare), _ = scenes[0]
         took = carried(daemon, one, server, spare, timeout_ms)
         one, (server, _), _ = scenes[1]
-        not_took = not_carried(daemon, one, server, few_ms)
+        not_took = not_carried(daemon, one, server, timeout_ms)
         checked = [history.end() for _, _, history in scenes]
     requests = sum(c.requests for c in checked)
     reads = sum(c.reads_checked for c in checked)
