@@ -272,7 +272,7 @@ static const struct code_page pages[] = {
 			 "lists.",
 		.seen = "/etc/apparmor.d/abstractions/libvirt-qemu and local/: nothing about "
 			"/run/iovd.",
-		.fix = "Add '/run/iovd/vm/** rw,' to "
+		.fix = "Add the line of /usr/share/iovd/apparmor-libvirt-qemu to "
 		       "/etc/apparmor.d/local/abstractions/libvirt-qemu."},
 	{"GROUP-IOVD", "there is no group of those who may ask",
 		.cause = "The daemon's socket belongs to the group iovd, whose members may look; "
