@@ -82,8 +82,8 @@ def kinds(one, server):
     return dict(heard)
 
 
-def storm(daemon, disks):
-    for n in range(KILLS):
+def storm(daemon, disks, kills):
+    for n in range(kills):
         for one in disks:
             before = one.now()["requests_completed"]
             one.kill_worker()
@@ -96,7 +96,7 @@ def storm(daemon, disks):
             daemon.wait_restart(old)
 
 
-def test(scratch):
+def test(scratch, kills=KILLS):
     images = [disk.blank(scratch / f"{n}.img", 8) for n in range(3)]
     with Daemon(scratch) as daemon, \
             Nbdkit(images[0], scratch, "unix") as first, \
@@ -112,12 +112,12 @@ def test(scratch):
                      for n, one in enumerate(disks)]  # fmt: skip
         for one in disks:
             one.wait("active")
-        storm(daemon, disks)
+        storm(daemon, disks, kills)
         checked = [history.end() for history in histories]
         for one in disks:
             daemon.ctl("detach", one.id)
         until(lambda: not relays(), 10, "the end of the processes between")
-    return f"{KILLS} kills of each of {len(disks)}: {'; '.join(map(str, checked))}; heard: {heard}"
+    return f"{kills} kills of each of {len(disks)}: {'; '.join(map(str, checked))}; heard: {heard}"
 
 
 if __name__ == "__main__":
