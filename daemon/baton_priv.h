@@ -31,10 +31,9 @@ struct baton {
 	baton_done_fn *done; /* who waits */
 	void *arg;
 
-	/* of the destination: an answer that waits for workers to die, or attachments to go */
+	/* of the destination: an answer that waits for workers to die */
 	baton_done_fn *answer;
 	void *answer_arg;
-	unsigned int waits_for;
 	uint64_t revoked;
 };
 
@@ -69,6 +68,3 @@ void baton_apply(struct baton *b);
 void baton_step(struct baton *b);
 /* Tells the one who waits, once. */
 void baton_tell(struct baton *b, const char *reply, size_t len, const struct err *e);
-
-/* baton_there.c */
-void baton_there_looked(struct baton *b, struct attachment *a);
