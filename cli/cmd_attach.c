@@ -101,7 +101,8 @@ const struct cmd cmd_attach = {
 				.help = "the user that the VMM runs as: socket or device node are "
 					"his"},
 			{"--allow", "allow", CMD_TEXT, "CODE[,CODE]",
-				.help = "waive GRP-SPLIT (give the whole group), DEV-NO-RESET; of "
+				.help = "waive GRP-SPLIT (give the whole group), DEV-NO-RESET, "
+					"DEV-UNKNOWN; of "
 					"spares STALE-SPARE, LATE-WRITE"},
 			{"--on-error", "on_error", CMD_TEXT, .choices = "report|hold",
 				.help = "tell the machine, or keep its requests until 'recover'"},

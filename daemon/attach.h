@@ -33,6 +33,7 @@ enum attach_allow {
 	ATTACH_ALLOW_GROUP = 1,    /* GRP-SPLIT: the whole group goes to the VM */
 	ATTACH_ALLOW_NO_RESET = 2, /* DEV-NO-RESET: given for good, until the host is rebooted */
 	ATTACH_ALLOW_CONSOLE = 4,  /* HOST-CONSOLE: the host does without its screen */
+	ATTACH_ALLOW_UNKNOWN = 8,  /* DEV-UNKNOWN: nobody knows who had it */
 };
 
 /* The bit of a code of `len` bytes; 0 if it cannot be waived. */

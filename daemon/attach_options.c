@@ -96,9 +96,10 @@ static int choose_allow(const char *wanted, struct attach_wish *w, struct err *e
 		if (!what && !of_spares) {
 			err_set(e, ERR_USAGE, "ALLOW", "%.*s is nothing that can be allowed",
 				(int)MIN(len, 32), wanted);
-			return err_fix(e, "GRP-SPLIT, DEV-NO-RESET, HOST-CONSOLE, and of spares "
-					  "STALE-SPARE and "
-					  "LATE-WRITE; every other refusal stays");
+			return err_fix(e,
+				"GRP-SPLIT, DEV-NO-RESET, DEV-UNKNOWN, HOST-CONSOLE, and of spares "
+				"STALE-SPARE and "
+				"LATE-WRITE; every other refusal stays");
 		}
 		w->allow |= what;
 		w->spec.rescue.allow |= of_spares;

@@ -40,6 +40,7 @@ struct binding_ask {
 	const char *holder;
 	const char *vm; /* whose other attachments of the group are no reason to refuse; or NULL */
 	bool whole_group; /* its companions are meant, too */
+	bool unknown;     /* also one of which nobody knows who has it (daemon/unknown.h) */
 };
 
 /* What would be taken: the device first, then its companions. */

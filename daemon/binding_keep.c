@@ -21,6 +21,7 @@
 #include "daemon/daemon.h"
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
+#include "daemon/unknown.h"
 #include "lib/iommu/group.h"
 
 /* One bind or release that goes on. */
@@ -245,13 +246,15 @@ int binding_check_over(struct daemon *d, const struct binding_plan *plan, struct
 
 int release_check(struct daemon *d, const struct binding_plan *plan, struct err *e)
 {
+	const struct host_use_own own = {.unknown = true}; /* this is how that ends */
+
 	for (size_t i = 0; i < plan->count; i++) {
 		const char *id = plan->members[i].id;
 		const struct device *device = inventory_find(d->inventory, DEVICE_PCI, id);
 
 		if (!device)
 			return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", id);
-		if (host_use_check(d->inventory, device, e) < 0)
+		if (host_use_check_own(d->inventory, device, &own, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -269,7 +272,7 @@ static int release_add_companions(struct daemon *d, struct binding_plan *plan, s
 		const struct iommu_member *m = &group.members[i];
 
 		if (strcmp(m->id, plan->members[0].id) == 0 ||
-			!binding_find(d, m->id, BINDING_KEPT, NULL))
+			!(binding_find(d, m->id, BINDING_KEPT, NULL) || unknown_is(d, m->id)))
 			continue;
 		str_copy(plan->members[plan->count].id, BINDING_ID_MAX, m->id);
 		str_copy(plan->members[plan->count++].driver, BIND_DRIVER_MAX, m->driver);

@@ -61,8 +61,9 @@ int binding_check_functions(const struct device *device, struct err *e)
 int binding_check_member(
 	struct daemon *d, const struct binding_ask *ask, const char *id, struct err *e)
 {
-	const struct host_use_own own = {
-		.attachment = ask->holder, .vm = strcmp(id, ask->device) == 0 ? NULL : ask->vm};
+	const struct host_use_own own = {.attachment = ask->holder,
+		.vm = strcmp(id, ask->device) == 0 ? NULL : ask->vm,
+		.unknown = ask->unknown};
 	const struct device *device = inventory_find(d->inventory, DEVICE_PCI, id);
 
 	if (!device) {

@@ -331,6 +331,7 @@ static int attach_find_out(
 {
 	struct attach_choice choice;
 	const struct device *device;
+	const struct host_use_own own = {.unknown = w->allow & ATTACH_ALLOW_UNKNOWN};
 	enum device_class class;
 	int rc;
 
@@ -347,7 +348,7 @@ static int attach_find_out(
 	if (rc != 0)
 		return rc;
 	if (choose_name(w->d->registry, a->as, &w->spec, e) < 0 ||
-		host_use_check(w->d->inventory, device, e) < 0)
+		host_use_check_own(w->d->inventory, device, &own, e) < 0)
 		return -1;
 	device = inventory_find(w->d->inventory, class, w->spec.device);
 	if (!device)

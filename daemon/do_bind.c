@@ -10,6 +10,7 @@
 #include "daemon/do.h"
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
+#include "daemon/unknown.h"
 #include "lib/cleanup.h"
 
 struct bind_args {
@@ -129,7 +130,9 @@ static void answer_already(struct request *rq, const struct binding_plan *plan)
 
 static const char *or_none(const char *driver)
 {
-	return driver[0] ? driver : "(none)";
+	return strcmp(driver, BIND_KERNELS) == 0 ? "the one that the kernel gives it"
+	       : driver[0]                       ? driver
+						 : "(none)";
 }
 
 static void answer_plan(struct request *rq, const struct binding_plan *plan, const char *driver,
@@ -144,6 +147,7 @@ static void answer_plan(struct request *rq, const struct binding_plan *plan, con
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct binding_member *m = &plan->members[i];
 		const char *to = driver                                       ? driver
+				 : unknown_is(d, m->id)                       ? BIND_KERNELS
 				 : binding_find(d, m->id, BINDING_KEPT, &row) ? row.old.driver
 									      : m->driver;
 
@@ -278,7 +282,8 @@ void do_bind(struct request *rq, const void *args)
 static bool is_kept(struct daemon *d, const struct binding_plan *plan)
 {
 	for (size_t i = 0; i < plan->count; i++)
-		if (binding_find(d, plan->members[i].id, BINDING_KEPT, NULL))
+		if (binding_find(d, plan->members[i].id, BINDING_KEPT, NULL) ||
+			unknown_is(d, plan->members[i].id))
 			return true;
 	return false;
 }
@@ -307,6 +312,9 @@ static int release_ask(struct request *rq, const struct bind_args *a, struct err
 		answer_plan(rq, &plan, NULL, &release_table);
 		return 0;
 	}
+	for (size_t i = 0; i < plan.count; i++)
+		if (unknown_claim(d, plan.members[i].id, e) < 0)
+			return -1;
 	x = change_new(rq, "release", &plan, NULL, e);
 	if (!x)
 		return -1;

@@ -355,6 +355,10 @@ static void collect_attachment(void *arg, const struct inventory_attachment *a)
 
 	if (!node)
 		return;
+	if (a->unknown) {
+		claim_add(inv, USE_UNKNOWN, node, node->dev->driver, "%s", a->unknown);
+		return;
+	}
 	claim_attached(inv, node, a);
 	if (node->dev->class == DEVICE_FILE)
 		claim_attached_file(inv, node, a);

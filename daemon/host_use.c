@@ -37,6 +37,7 @@ const char *const use_kind_names[USE_KIND_COUNT] = {
 	[USE_MASTER] = "master",
 	[USE_LOOP] = "loop",
 	[USE_BUS] = "bus",
+	[USE_UNKNOWN] = "unknown",
 	[USE_VM] = "vm",
 };
 
@@ -270,6 +271,7 @@ static const char *const fixes[USE_KIND_COUNT] = {
 	[USE_MASTER] = "take it out of %s (ip link set ... nomaster)",
 	[USE_LOOP] = "detach the loop device (losetup -d /dev/%s)",
 	[USE_BUS] = "nothing: a bridge carries other devices and is given to nobody",
+	[USE_UNKNOWN] = "", /* refuse_unknown() has more to say */
 	[USE_VM] = "take it back first: iovctl detach %s",
 };
 
@@ -323,6 +325,28 @@ static bool is_of_iovd(const struct opener *o)
 	return false;
 }
 
+static int refuse_unknown(const struct inventory *inv, const struct inv_node *node,
+	const struct host_use *use, struct err *e)
+{
+	const struct device *d = use->via ? use->via->dev : node->dev;
+	char path[PATH_MAX];
+	struct opener o;
+
+	err_set(e, ERR_REFUSED, "DEV-UNKNOWN",
+		"whose %s is nobody knows: it is ready to be passed through, and the store that "
+		"knew for whom was damaged",
+		d->id);
+	if (host_use_openers(inv, d, path, sizeof(path), &o, 1))
+		err_evidence(e, "%s; %s (pid %d) has %s open", use->claim->evidence, o.comm,
+			(int)o.pid, path);
+	else
+		err_evidence(e, "%s; nobody has it open", use->claim->evidence);
+	return err_fix(e,
+		"when no machine needs it any more: iovctl release %s makes it the host's, and "
+		"attach with --allow DEV-UNKNOWN a machine's",
+		d->id);
+}
+
 /* A VMM that was started without iovd, or whatever else writes to it. */
 static int refuse_if_open(
 	const struct inventory *inv, const struct device *d, bool moves, struct err *e)
@@ -346,6 +370,8 @@ static bool is_own(const struct host_claim *c, const struct host_use_own *own)
 {
 	static const char prefix[] = "attachment ";
 
+	if (c->kind == USE_UNKNOWN)
+		return own->unknown;
 	if (c->kind != USE_VM)
 		return false;
 	if (own->vm && c->vm && strcmp(own->vm, c->vm) == 0)
@@ -371,6 +397,7 @@ const struct host_use *host_use_worst(
 
 	for (size_t i = 0; node && i < node->use_count; i++)
 		if ((node->uses[i].claim->kind == USE_VM) == by_vm &&
+			node->uses[i].claim->kind != USE_UNKNOWN && /* neither, for all one knows */
 			!is_own(node->uses[i].claim, own))
 			return &node->uses[i];
 	return NULL;
@@ -397,6 +424,8 @@ int host_use_check_own(struct inventory *inv, const struct device *d,
 	if (!node)
 		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", id);
 	use = foreign_use(node, own);
+	if (use && use->claim->kind == USE_UNKNOWN)
+		return refuse_unknown(inv, node, use, e);
 	if (use)
 		return host_use_refuse(node->dev->id, use, e);
 	if (inv->blind)

@@ -21,6 +21,7 @@ enum use_kind {
 	USE_MASTER,     /* a port of a bridge, a leg of a bond */
 	USE_LOOP,       /* a loop device shows the file */
 	USE_BUS,        /* the bridge to other devices */
+	USE_UNKNOWN,    /* passed through, and to whom is lost (daemon/unknown.h) */
 	USE_VM,         /* attached */
 	USE_KIND_COUNT
 };
@@ -61,7 +62,7 @@ size_t host_use_openers(const struct inventory *inv, const struct device *d, cha
 
 /*
  * May the device be given away now? Looks at everything again first. 0, or -1 with ERR_REFUSED:
- * code HOST-USE (the host needs it) or DEV-TAKEN (a VM has it), with evidence and fix; or
+ * code HOST-USE (the host needs it), DEV-TAKEN (a VM has it) or DEV-UNKNOWN, with evidence and fix; or
  * ERR_NOT_FOUND if the device is gone. Never waits for the device itself: whether something has a
  * disk for itself that no table shows, only its opening tells (daemon/backing.h). `d` is from inventory_resolve() or inventory_find().
  */
@@ -71,6 +72,7 @@ int host_use_check(struct inventory *inv, const struct device *d, struct err *e)
 struct host_use_own {
 	const char *attachment, *vm;
 	bool moves; /* nor is another iovd that has it open: the VM comes from there */
+	bool unknown; /* neither is that nobody knows who has it */
 };
 
 /*

@@ -493,6 +493,16 @@ const struct sysroot *inventory_sysroot(const struct inventory *inv)
 	return inv->root;
 }
 
+void inventory_each(
+	struct inventory *inv, enum device_class class, inventory_device_fn *fn, void *arg)
+{
+	for (size_t i = inv_first(inv, class); i < inv->node_count; i++) {
+		if (inv->nodes[i]->dev->class != class)
+			break;
+		fn(arg, inv->nodes[i]->dev);
+	}
+}
+
 const struct device *inventory_find(struct inventory *inv, enum device_class class, const char *id)
 {
 	const struct inv_node *node = inv_find(inv, class, id);

@@ -58,6 +58,7 @@ struct inventory_attachment {
 	const char *device;             /* the device's id */
 	uint64_t fs, inode, size_bytes; /* of a file, as it was opened; 0 where nobody knows */
 	bool is_untrusted;              /* it could not be reset: quarantined */
+	const char *unknown; /* instead of all that: whose it is nobody knows; the evidence */
 };
 
 typedef void inventory_visit_fn(void *visit_arg, const struct inventory_attachment *a);
@@ -105,6 +106,11 @@ const struct device *inventory_find_volume(struct inventory *inv, const char *fi
 
 /* Looks at the device again, and at all it stands on: for decisions. False if it is gone. */
 bool inventory_refresh(struct inventory *inv, const struct device **d);
+
+/* Calls fn for all of a class; it must not change the model. */
+typedef void inventory_device_fn(void *arg, const struct device *d);
+void inventory_each(
+	struct inventory *inv, enum device_class class, inventory_device_fn *fn, void *arg);
 
 /* What `list devices` shows. */
 struct inventory_filter {

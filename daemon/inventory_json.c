@@ -18,7 +18,7 @@
 static bool host_uses(const struct inv_node *node)
 {
 	for (size_t i = 0; i < node->use_count; i++)
-		if (node->uses[i].claim->kind != USE_VM)
+		if (node->uses[i].claim->kind < USE_UNKNOWN)
 			return true;
 	return false;
 }
@@ -36,6 +36,8 @@ static const char *state_name(const struct inventory *inv, const struct inv_node
 		return node->attachment->is_untrusted ? "quarantined" : "attached";
 	if (host_uses(node))
 		return "host";
+	if (node->use_count && node->uses[0].claim->kind == USE_UNKNOWN)
+		return "unknown";
 	if (node->use_count)
 		return "attached"; /* with the disk that it is a part of, or in parts */
 	return inv->blind ? "unknown" : "free";

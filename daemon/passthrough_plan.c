@@ -114,7 +114,8 @@ static int choose_functions(struct attach_wish *w, struct err *e)
 	const struct binding_ask ask = {.device = w->spec.device,
 		.driver = BIND_VFIO,
 		.holder = w->spec.id,
-		.whole_group = w->allow & ATTACH_ALLOW_GROUP};
+		.whole_group = w->allow & ATTACH_ALLOW_GROUP,
+		.unknown = w->allow & ATTACH_ALLOW_UNKNOWN};
 	struct binding_plan plan;
 
 	if (binding_plan(w->d, &ask, &plan, e) < 0) {

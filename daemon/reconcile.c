@@ -10,6 +10,7 @@
  *	kept	dead worker	-	the next generation, on the same vault
  *	kept	nothing		-	a fresh vault, the socket made anew (host or keeper restarted)
  *	-	worker		-	rebuilt from its description (damaged store)
+ *	-	nothing		-	a device that VFIO has: unknown (damaged store; daemon/unknown.c)
  *	restoring any		-	detached: of a restore that did not come to its end
  *	any	any		open	finished or undone, by its own rules (lib/migrate/stages.h)
  *
@@ -38,6 +39,7 @@
 #include "daemon/registry.h"
 #include "daemon/spare.h"
 #include "daemon/supervisor.h"
+#include "daemon/unknown.h"
 #include "daemon/vf.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -105,6 +107,7 @@ static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_a
 			visit(visit_arg, &told);
 		}
 	}
+	unknown_tell(d, visit, visit_arg);
 }
 
 static bool tell_wedged(void *arg, const struct device *device, struct json_out *o)
@@ -515,6 +518,8 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 	r->listing = false;
 	if (d->supervisor) {
 		rebuild_all(d);
+		if (unknown_begin(d, e) < 0)
+			return -1;
 		if (journal_each(d->store, note_disk_changes, d, e) < 0)
 			return -1;
 		fetch_descriptors(d);
@@ -581,6 +586,7 @@ void reconcile_close(struct daemon *d)
 		d->loop->ops->remove(d->reconcile->patience);
 	vf_end();
 	binding_follow_end();
+	unknown_end();
 	supervisor_free(d->supervisor);
 	passthrough_free(d->passthrough);
 	batons_free(d->batons);

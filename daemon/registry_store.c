@@ -12,6 +12,7 @@
 #include "daemon/group_type.h"
 #include "daemon/iostate.h"
 #include "daemon/registry_internal.h"
+#include "daemon/unknown.h"
 #include "daemon/vf.h"
 #include "lib/journal.h"
 #include "lib/log.h"
@@ -57,6 +58,7 @@ static const char *const migrations[] = {
 	"ALTER TABLE attachment ADD COLUMN domain TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE attachment ADD COLUMN target TEXT NOT NULL DEFAULT '';",
 	BATON_SCHEMA,
+	UNKNOWN_SCHEMA,
 };
 
 const struct store_schema registry_schema = {

@@ -17,6 +17,17 @@ static const struct code_page pages[] = {
 		.seen = "iovd's own attachments; and for VFIO, that the kernel lets nobody else "
 			"open it.",
 		.fix = "Take it back first: iovctl detach ATTACHMENT."},
+	{"DEV-UNKNOWN", "whose the device is nobody knows",
+		.cause = "It is ready to be passed through, and iovd's store, which knew for whom, "
+			 "was damaged. It may be a running machine's, or have been kept for one.",
+		.seen = "The device has a VFIO driver, no attachment has it, and the store that "
+			"was "
+			"put aside is from this boot.",
+		.fix = "When no machine needs it any more: iovctl release DEVICE makes it the "
+		       "host's; or iovctl attach DEVICE VM, waiving this. A boot of the host ends "
+		       "it, "
+		       "too.",
+		.waiver = "attach --allow DEV-UNKNOWN: you know that no machine needs it"},
 	{"DEV-WEDGED", "something is stuck at the device",
 		.cause = "A process that works on the device waits in the kernel and does not even "
 			 "die of "

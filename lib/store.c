@@ -349,7 +349,7 @@ static char *aside_name(const char *path)
 	strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", &tm);
 	for (unsigned int n = 0; n < 1000; n++) {
 		free(name);
-		if (asprintf(&name, "%s.damaged-%s-%u", path, when, n) < 0)
+		if (asprintf(&name, "%s" STORE_ASIDE "%s-%u", path, when, n) < 0)
 			return NULL;
 		if (access(name, F_OK) < 0)
 			return name;

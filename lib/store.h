@@ -48,6 +48,8 @@ struct store_value {
  * and a fresh one made: then *aside is the new name of the old file (NULL otherwise), the caller's
  * to free, and what was remembered is lost to the caller. NULL with e set where not even that works.
  */
+#define STORE_ASIDE ".damaged-" /* in that name, behind the old one */
+
 struct store *store_open(
 	const char *path, const struct store_schema *schema, char **aside, struct err *e);
 void store_close(struct store *s);

@@ -169,6 +169,27 @@ static int take(const struct sysfs_dir *dir, const char *id, const char *wanted,
 		rc < 0 ? strerror(-rc) : "written", now[0] ? "driver " : "no driver", now);
 }
 
+/* Without an override; one that its own driver has already stays there. */
+static int give_to_kernel(const struct sysfs_dir *dir, const char *id, struct err *e)
+{
+	char modalias[128];
+	struct sysfs_dir bus;
+	struct bind_state now;
+
+	if (set_override(dir, "", e) < 0 || bind_look(dir->root, id, &now, e) < 0)
+		return -1;
+	if (now.driver[0] && !bind_is_vfio(now.driver))
+		return 0;
+	if (let_go(dir, id, "", e) < 0)
+		return -1;
+	if (sysroot_is_live(dir->root) &&
+		sysfs_read_text(dir, "modalias", modalias, sizeof(modalias)) >= 0)
+		kmod_load(modalias, NULL); /* there may be none for it */
+	sysfs_dir_init(&bus, dir->root, "sys/bus/pci");
+	sysfs_write_text(&bus, "drivers_probe", id); /* fails where no driver wants it */
+	return 0;
+}
+
 int bind_make(
 	const struct sysroot *root, const char *id, const struct bind_state *wanted, struct err *e)
 {
@@ -178,6 +199,8 @@ int bind_make(
 	device_dir(&dir, root, id);
 	if (bind_look(root, id, &now, e) < 0)
 		return -1;
+	if (strcmp(wanted->driver, BIND_KERNELS) == 0)
+		return give_to_kernel(&dir, id, e);
 	if (wanted->driver[0] && strcmp(now.driver, wanted->driver) != 0 &&
 		set_override(&dir, wanted->driver, e) < 0)
 		return -1;

@@ -14,6 +14,7 @@
 
 #define BIND_DRIVER_MAX 32     /* a driver's or module's name; the kernel's own limit is less */
 #define BIND_VFIO       "vfio" /* instead of a driver's name: the best VFIO driver for the device */
+#define BIND_KERNELS    "*"    /* the same: whichever the kernel itself gives it, or none */
 
 /* What /sys says now; "" for none. */
 struct bind_state {
@@ -27,6 +28,7 @@ int bind_look(const struct sysroot *root, const char *id, struct bind_state *now
 /*
  * Makes it as `wanted` says: override first (so that nobody else takes the device in between), then
  * the old driver lets go, then the wanted one is given it, its module loaded if it is not there.
+ * For BIND_KERNELS a VFIO driver lets go, and whatever else it has or gets then is right.
  * -1: code BIND-OVERRIDE, BIND-UNBIND, BIND-DRIVER (there is no such driver) or BIND-PROBE (it does
  * not take the device), with the file that was written and what is there instead.
  */

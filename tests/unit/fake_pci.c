@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <unistd.h>
 
+#include "lib/cleanup.h"
 #include "tests/unit/tree.h"
 
 #define DEVICES "sys/bus/pci/devices"
@@ -94,6 +95,8 @@ const char *fake_pci_new(void)
 	folder(path);
 	path_of(path, DRIVERS);
 	folder(path);
+	path_of(path, "sys/bus/pci/drivers_probe");
+	put(path, "w", "");
 	path_of(path, "sys/class/iommu/dmar0");
 	folder(path);
 	/* so that nothing is unknown about who uses what */
@@ -362,6 +365,22 @@ static int kernel_bind(const char *driver, const char *id)
 	return 0;
 }
 
+/* The first driver that takes it. */
+static int kernel_probe(const char *id)
+{
+	auto_closedir DIR *dir = NULL;
+	const struct dirent *entry;
+	char path[PATH_MAX];
+
+	path_of(path, DRIVERS);
+	dir = opendir(path);
+	must(dir, "opendir");
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && kernel_bind(entry->d_name, id) == 0)
+			return 0;
+	return -EINVAL;
+}
+
 /* 0000:01:00.0 has 0000:01:10.0, 0000:01:10.1, ... */
 static void vf_name(const char *pf, unsigned int n, char vf[32])
 {
@@ -430,6 +449,8 @@ int sysfs_write_text(const struct sysfs_dir *d, const char *attr, const char *te
 		return kernel_unbind(name, text);
 	if (strcmp(attr, "bind") == 0)
 		return kernel_bind(name, text);
+	if (strcmp(attr, "drivers_probe") == 0)
+		return kernel_probe(text);
 	if (strcmp(attr, "sriov_numvfs") == 0)
 		return kernel_numvfs(name, text);
 	put(path, "w", text[0] == '\n' ? "(null)\n" : text);
