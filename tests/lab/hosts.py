@@ -96,8 +96,8 @@ IOMMUS = {
         "x86_64",
         "q35",
         ("virtio-iommu-pci",),
-        # It has no interrupt remapping.
-        f"{X86_APPEND} vfio_iommu_type1.allow_unsafe_interrupts=1",
+        # It has no interrupt remapping; which of the two is asked is the kernel's choice.
+        f"{X86_APPEND} vfio_iommu_type1.allow_unsafe_interrupts=1 iommufd.allow_unsafe_interrupts=1",
     ),
     "smmuv3": Iommu(
         "arm64", "arm64", "virt,iommu=smmuv3,gic-version=3", (), "console=ttyAMA0"
