@@ -9,6 +9,9 @@
  *	image=PATH	afterwards the file itself is read and checked as well
  *	bad=FIRST+COUNT	requests to these blocks must fail with EIO, and no others may
  *	slow=MS		a line "slow MS" on standard error for each request that takes longer
+ *	journal=PATH	what must be there after a power cut is kept in that file; and if there was
+ *			one, all blocks are looked at first (it then says so)
+ *	first=N		generations begin after this one: higher than any before the cut
  *	depth= blocks= bs= queues= seed=
  *
  * Theory of operation
@@ -48,7 +51,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECTOR         512u
+#include "tests/e2e/history_journal.h"
+#include "tests/e2e/history_sector.h"
+
 #define MAX_QUEUES     16
 #define MAX_DEPTH      256
 #define MAX_CANDIDATES (2 * MAX_QUEUES * MAX_DEPTH)
@@ -58,13 +63,9 @@
 enum op { OP_READ, OP_WRITE, OP_FLUSH };
 
 struct options {
-	const char *until, *image;
-	uint64_t depth, blocks, bs, queues, seed, slow;
+	const char *until, *image, *journal;
+	uint64_t depth, blocks, bs, queues, seed, slow, first;
 	uint64_t bad_first, bad_count; /* blocks */
-};
-
-struct stamp {
-	uint64_t sector, generation, sum;
 };
 
 /* A write that reads of its block may yield. */
@@ -87,6 +88,7 @@ struct slot {
 	char *buf;
 	enum op op;
 	uint64_t block, generation, begin, begin_ns;
+	uint64_t *promise; /* of a flush */
 };
 
 struct queue {
@@ -101,6 +103,8 @@ struct client {
 	struct blkio *b;
 	struct queue queues[MAX_QUEUES];
 	struct block *blocks;
+	struct journal journal;
+	bool looking_back; /* at what a power cut has left */
 	uint64_t now, generation, random;
 	uint64_t done, failed, reads, sectors, raced, longest_ns;
 };
@@ -131,54 +135,10 @@ static uint64_t now_ns(void)
 	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
 }
 
-static uint64_t mix(uint64_t x)
-{
-	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
-}
-
 static uint64_t draw(struct client *c)
 {
 	c->random += UINT64_C(0x9e3779b97f4a7c15);
 	return mix(c->random);
-}
-
-/* --- sectors --------------------------------------------------------------------------------- */
-
-static uint64_t body_word(const struct client *c, const struct stamp *s, unsigned int i)
-{
-	return mix(c->opt.seed ^ mix(s->sector) ^ (s->generation << 8) ^ i);
-}
-
-static void write_sector(const struct client *c, char *to, uint64_t sector, uint64_t generation)
-{
-	struct stamp s = {.sector = sector, .generation = generation};
-	uint64_t *words = (uint64_t *)to;
-
-	for (unsigned int i = 3; i < SECTOR / 8; i++) {
-		words[i] = body_word(c, &s, i);
-		s.sum = mix(s.sum + words[i]);
-	}
-	s.sum = mix(s.sum ^ s.sector ^ mix(s.generation));
-	memcpy(to, &s, sizeof(s));
-}
-
-/* The generation that a sector has; false when it is none that we wrote there. */
-static bool read_sector(
-	const struct client *c, const char *from, uint64_t sector, uint64_t *generation)
-{
-	static const char zeroes[SECTOR];
-	char expected[SECTOR] __attribute__((aligned(8)));
-	struct stamp s;
-
-	*generation = 0;
-	if (memcmp(from, zeroes, SECTOR) == 0)
-		return true;
-	memcpy(&s, from, sizeof(s));
-	*generation = s.generation;
-	write_sector(c, expected, sector, s.generation);
-	return memcmp(from, expected, SECTOR) == 0;
 }
 
 /* --- what is allowed ------------------------------------------------------------------------- */
@@ -222,6 +182,8 @@ static void write_done(struct client *c, const struct slot *s)
 	}
 	b->writing = false;
 	b->written = c->now;
+	if (c->opt.journal)
+		c->journal.acked[s->block] = s->generation;
 	prune(b);
 }
 
@@ -242,14 +204,32 @@ static void check_sector(const struct client *c, uint64_t block, uint64_t sector
 		generation);
 }
 
+/* What a power cut has left in a block: whatever is not older than what was flushed. */
+static void adopt_sector(struct client *c, uint64_t block, uint64_t sector, uint64_t generation)
+{
+	struct block *b = &c->blocks[block];
+	uint64_t stable = c->journal.file.stable[block];
+
+	if (generation < stable)
+		die("sector %" PRIu64 " has generation %" PRIu64 ", and %" PRIu64 " was flushed",
+			sector, generation, stable);
+	for (unsigned int i = 0; i < b->count; i++)
+		if (b->list[i].generation == generation)
+			return;
+	*add_candidate(b) = (struct candidate){.generation = generation, .dead = NEVER};
+}
+
 static void check_block(struct client *c, const char *data, uint64_t block, uint64_t begin)
 {
 	const struct block *b = &c->blocks[block];
 	uint64_t first = block * c->opt.bs / SECTOR, generation;
 
 	for (uint64_t i = 0; i < c->opt.bs / SECTOR; i++) {
-		if (read_sector(c, data + i * SECTOR, first + i, &generation)) {
-			check_sector(c, block, first + i, generation, begin);
+		if (read_sector(c->opt.seed, data + i * SECTOR, first + i, &generation)) {
+			if (c->looking_back)
+				adopt_sector(c, block, first + i, generation);
+			else
+				check_sector(c, block, first + i, generation, begin);
 			c->sectors++;
 		} else if (b->writing || b->written > begin) {
 			c->raced++;
@@ -290,7 +270,7 @@ static void submit_write(struct client *c, struct queue *q, struct slot *s)
 	s->generation = ++c->generation;
 	c->blocks[s->block].writing = true;
 	for (uint64_t i = 0; i < c->opt.bs / SECTOR; i++)
-		write_sector(c, s->buf + i * SECTOR, first + i, s->generation);
+		write_sector(c->opt.seed, s->buf + i * SECTOR, first + i, s->generation);
 	*add_candidate(&c->blocks[s->block]) = (struct candidate){
 		.generation = s->generation, .begin = s->begin, .end = NEVER, .dead = NEVER};
 	blkioq_write(q->q, s->block * c->opt.bs, s->buf, c->opt.bs, s, 0);
@@ -321,6 +301,7 @@ static void submit(struct client *c, struct queue *q, enum op op, uint64_t block
 		submit_write(c, q, s);
 		break;
 	case OP_FLUSH:
+		s->promise = c->opt.journal ? journal_snapshot(&c->journal) : NULL;
 		blkioq_flush(q->q, s, 0);
 		break;
 	}
@@ -348,12 +329,20 @@ static void completed(struct client *c, struct queue *q, struct slot *s, int ret
 	if (c->opt.slow && took > c->opt.slow * 1000000)
 		fprintf(stderr, "slow %.1f\n", took / 1e6);
 	c->now++;
-	if (s->op == OP_WRITE)
-		write_done(c, s);
-	else if (s->op == OP_READ)
-		read_done(c, s);
-	q->idle[q->nidle++] = s;
 	c->done++;
+	switch (s->op) {
+	case OP_READ:
+		read_done(c, s);
+		break;
+	case OP_WRITE:
+		write_done(c, s);
+		break;
+	case OP_FLUSH:
+		if (s->promise && journal_flushed(&c->journal, s->promise, c->done) < 0)
+			die("%s: %s", c->opt.journal, strerror(errno));
+		break;
+	}
+	q->idle[q->nidle++] = s;
 }
 
 static void reap(struct client *c, struct queue *q, int min)
@@ -415,9 +404,6 @@ static void read_all(struct client *c)
 {
 	struct queue *q = &c->queues[0];
 
-	submit(c, q, OP_FLUSH, 0);
-	while (q->nidle < c->opt.depth)
-		reap(c, q, 1);
 	for (uint64_t block = 0; block < c->opt.blocks; block++) {
 		while (!q->nidle)
 			reap(c, q, 1);
@@ -425,6 +411,28 @@ static void read_all(struct client *c)
 	}
 	while (q->nidle < c->opt.depth)
 		reap(c, q, 1);
+}
+
+static void flush_all(struct client *c)
+{
+	struct queue *q = &c->queues[0];
+
+	submit(c, q, OP_FLUSH, 0);
+	while (q->nidle < c->opt.depth)
+		reap(c, q, 1);
+}
+
+static void look_back(struct client *c)
+{
+	if (journal_open(&c->journal, c->opt.journal, c->opt.blocks) < 0)
+		die("%s: %s", c->opt.journal, strerror(errno));
+	for (uint64_t i = 0; i < c->opt.blocks; i++)
+		c->blocks[i].count = 0;
+	c->looking_back = true;
+	read_all(c);
+	c->looking_back = false;
+	puts("looked back");
+	fflush(stdout);
 }
 
 static void check_image(struct client *c)
@@ -509,6 +517,7 @@ static void parse_number(struct options *o, const char *key, const char *value)
 		{"bs", &o->bs, 1 << 20},
 		{"seed", &o->seed, UINT64_MAX},
 		{"slow", &o->slow, 1 << 20},
+		{"first", &o->first, UINT64_MAX},
 	};
 	char *end;
 
@@ -537,6 +546,8 @@ static void parse(struct options *o, int argc, char **argv)
 			o->until = value;
 		else if (!strcmp(argv[i], "image"))
 			o->image = value;
+		else if (!strcmp(argv[i], "journal"))
+			o->journal = value;
 		else if (!strcmp(argv[i], "bad"))
 			parse_bad(o, value);
 		else
@@ -554,11 +565,15 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		die("usage: history_client SOCKET until=PATH [key=value]...");
 	parse(&c.opt, argc, argv);
-	c.random = c.opt.seed;
+	c.random = c.opt.seed ^ c.opt.first;
+	c.generation = c.opt.first;
 	connect_device(&c, argv[1]);
 	prepare(&c);
 	begin = now_ns();
+	if (c.opt.journal)
+		look_back(&c);
 	torture(&c);
+	flush_all(&c);
 	read_all(&c);
 	if (c.opt.image)
 		check_image(&c);

@@ -76,6 +76,22 @@ def used(image):
     return all(read(image, block) != bytes(BLOCK) for block in range(2 * HOT))
 
 
+def after_power_cut(scratch):
+    """What was flushed is looked for by the next client: it is there, and then it is not."""
+    image, journal = disk.blank(scratch / "cut.img", 1), scratch / "journal"
+    for n, spoils in enumerate((False, False, True)):
+        if spoils:
+            a_write_lost(image, None)
+        with servers.alone(image, scratch, f"cut{n}") as server:
+            options = {"journal": journal, "first": n << 32}
+            with History(server.socket, scratch, f"cut{n}", **options) as history:
+                if not spoils:
+                    until(lambda: used(image), 30, "a disk that is written")
+                    history.end()
+                elif history.wait(30) == 0 or "was flushed" not in history.log.read_text():
+                    raise Failed(f"a lost promise was not seen: {history.tail()}")
+
+
 def test(scratch):
     image = disk.blank(scratch / "disk.img", 1)
     with servers.alone(image, scratch) as server:
@@ -90,7 +106,9 @@ def test(scratch):
                 status = spoil_until_seen(spoil, image, history)
                 if status == 0 or words not in history.log.read_text():
                     raise Failed(f"{spoil.__name__} was not seen: {history.tail()}")
+    after_power_cut(scratch)
     return f"{good} on a good disk; {len(BAD)} bad ones were seen to be bad"
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)

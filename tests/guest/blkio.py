@@ -32,7 +32,8 @@ class Package:
 
     def compile(self, source, output):
         """Builds a small C program against the library."""
-        words = ["-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", f"-isystem{self.include}"]
+        words = ["-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror"]
+        words += [f"-I{cache.TOP}", f"-isystem{self.include}"]
         link = [*self.link_flags.split(), "-lblkio"]
         subprocess.run(["cc", *words, source, "-o", output, *link], check=True)
 
@@ -50,6 +51,7 @@ def client(name="blkio_client"):
     """The command of one of our own small clients (tests/e2e/NAME.c)."""
     library = package()
     source = cache.TOP / f"tests/e2e/{name}.c"
-    key = f"{name.replace('_', '-')}-{cache.digest(source, library.root.name)}"
+    headers = sorted(source.parent.glob("*.h"))
+    key = f"{name.replace('_', '-')}-{cache.digest(source, *headers, library.root.name)}"
     built = cache.entry(key, lambda work: library.compile(source, work / name))
     return library.run(built / name)

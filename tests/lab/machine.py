@@ -110,7 +110,8 @@ def qemu_words(host, folder):
 
 
 class Machine:
-    """A running lab host; a context manager. Its end is the end of the context."""
+    """A running lab host; a context manager. Its end is the end of the context.
+    `keeps_disks`: those that there are have what an earlier one left on them."""
 
     def __init__(self, host, folder, job, keeps_disks=False):
         self._console = folder / "console.log"
@@ -120,20 +121,23 @@ class Machine:
         self._log.unlink(missing_ok=True)
         self._console.write_bytes(b"")
         (folder / "job.json").write_text(json.dumps(job))
-        if not keeps_disks:
-            images.disk(folder / "data.img", DATA_MIB)
-            images.disk(folder / "root.img", ROOT_MIB, filesystem=True)
+        for name, mebibytes in (("data", DATA_MIB), ("root", ROOT_MIB)):
+            path = folder / f"{name}.img"
+            if not (keeps_disks and path.exists()):
+                images.disk(path, mebibytes, filesystem=name == "root")
         if host.has_systemd:
             booted.stage(host.platform.build(), folder / "stage")
         ours, theirs = socket.socketpair()
+        self._monitor, monitor = socket.socketpair()
         self._lines = ours.makefile("rb")
-        argv = [*qemu_words(host, folder), "-chardev", f"socket,id=lab,fd={theirs.fileno()}"]
+        fds = {"lab": theirs.fileno(), "monitor": monitor.fileno()}
+        argv = [*qemu_words(host, folder), "-mon", "chardev=monitor,mode=control"]
+        for name, fd in fds.items():
+            argv += ["-chardev", f"socket,id={name},fd={fd}"]
         environment = {**os.environ, **host.platform.qemu()[1]}
-        self._process = proc.Process(
-            argv, self._log, pass_fds=(theirs.fileno(),), env=environment
-        )
-        ours.close()
-        theirs.close()
+        self._process = proc.Process(argv, self._log, pass_fds=fds.values(), env=environment)
+        for end in (ours, theirs, monitor):
+            end.close()
         threading.Thread(target=self._read, daemon=True).start()
 
     def __enter__(self):
@@ -141,6 +145,15 @@ class Machine:
 
     def __exit__(self, *_):
         self._process.kill_all()
+        self._monitor.close()
+
+    def cut(self, reset):
+        """Its power is gone: the machine is reset, which ends QEMU, or QEMU is killed."""
+        if reset:
+            self._monitor.sendall(b'{"execute":"qmp_capabilities"}{"execute":"system_reset"}')
+        else:
+            self._process.kill()
+        self._process.wait()
 
     def _read(self):
         for line in self._lines:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: vtd
 # needs: history
-# timeout: 240
+# timeout: 480
 """A disk is gone in the middle of its I/O, and comes back, under another name as it may be.
 
 An NVMe disk is taken from its bus, a SCSI disk from its host; all that was written is there when
 they are back. Held requests are then done on the disk of the same identity; on no other.
 """
 import pathlib
+import re
 
 import inside
 from inside import PCI, Iovd, device, expect_equal, read, wait_for, write
@@ -40,22 +41,29 @@ def there_and_back(iovd, scratch, name, disk, vanish, come_back):
         return history.end(120)
 
 
+def namespace(bdf):
+    """The disk of an NVMe controller, whatever its number; one path of it has the controller's, too."""
+    names = lambda: [p.name for p in (PCI / bdf).glob("nvme/nvme*/nvme*n*")]  # noqa: E731
+    name = wait_for(names, f"a disk of {bdf}", 60)[0]
+    return pathlib.Path("/dev") / re.sub(r"c\d+n", "n", name)
+
+
 def nvme(iovd, scratch):
     bdf = device("nvme")
-    first = inside.disk(bdf)
+    first = namespace(bdf)
 
     def come_back():
         write("/sys/bus/pci/rescan", 1)
-        return inside.disk(bdf)
+        return namespace(bdf)
 
     checked = there_and_back(
         iovd, scratch, "nvme", first, lambda: write(PCI / bdf / "remove", 1), come_back
     )
     for _ in range(2):  # nobody holds on to the name that it had at first: the next topic finds it
-        if inside.disk(bdf) != first:
+        if namespace(bdf) != first:
             write(PCI / bdf / "remove", 1)
             come_back()
-    expect_equal(inside.disk(bdf), first, "its name in the end")
+    expect_equal(namespace(bdf), first, "its name in the end")
     return checked
 
 
