@@ -161,6 +161,21 @@ static void put_net_facts(struct json_out *o, const struct device_net *net)
 	json_out_u64(o, "ifindex", net->ifindex);
 }
 
+static void put_redundancy(struct json_out *o, const struct inventory *inv, const struct device *d)
+{
+	struct device_redundancy r;
+
+	device_redundancy_read(inv->root, d, &r);
+	if (r.kind == REDUNDANCY_NONE) {
+		json_out_null(o, "redundancy");
+		return;
+	}
+	json_out_object(o, "redundancy");
+	json_out_str(o, "kind", device_redundancy_names[r.kind]);
+	json_out_u64(o, "count", r.count);
+	json_out_end(o);
+}
+
 static void put_block_facts(struct json_out *o, const struct device_block *b)
 {
 	json_out_fmt(o, "number", "%u:%u", major(b->number), minor(b->number));
@@ -211,6 +226,7 @@ static void put_facts(struct json_out *o, const struct inventory *inv, const str
 		break;
 	case DEVICE_BLOCK:
 		put_block_facts(o, &d->block);
+		put_redundancy(o, inv, d);
 		break;
 	case DEVICE_FILE:
 	case DEVICE_NBD:

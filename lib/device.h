@@ -147,6 +147,25 @@ struct device *device_of_nbd(const char *name, uint64_t size_bytes, struct err *
 /* `path` is absolute. NULL with e set. */
 struct device *device_of_file(const char *path, const struct file_facts *facts, struct err *e);
 
+/* What the kernel itself does for a volume (lib/device_redundancy.c): how many members or paths. */
+enum device_redundancy_kind {
+	REDUNDANCY_NONE,
+	REDUNDANCY_MIRROR,
+	REDUNDANCY_RAID, /* of which level is not known, or one with parity */
+	REDUNDANCY_MULTIPATH,
+	REDUNDANCIES
+};
+
+extern const char *const device_redundancy_names[REDUNDANCIES];
+
+struct device_redundancy {
+	enum device_redundancy_kind kind;
+	unsigned int count;
+};
+
+void device_redundancy_read(
+	const struct sysroot *root, const struct device *d, struct device_redundancy *r);
+
 void device_free(struct device *d);
 
 static inline void device_free_p(struct device **d)

@@ -235,7 +235,7 @@ def scene_lvm(t):
     for i, disk in enumerate(("sda", "sdb")):
         t.partition(disk, disk + "1", 1, f"8:{16 * i + 1}")
         t.partition(disk, disk + "2", 2, f"8:{16 * i + 2}")
-    t.block("md0", "9:0", slaves=("sda2", "sdb2"), md__level="raid1")
+    t.block("md0", "9:0", slaves=("sda2", "sdb2"), md__level="raid1", md__raid_disks=2)
     t.dm(0, "vg-root", ["md0"])
     t.dm(1, "vg-swap", ["md0"])
     t.dm(2, "vg-spare", ["md0"])

@@ -110,6 +110,9 @@ START_TEST(root_on_lvm_on_md)
 			"/proc/self/mountinfo: 253:0 /dev/mapper/vg-root on / type ext4");
 	}
 	check_lacks("dm-0", "swap");
+	check_has("md0", "\"redundancy\":{\"kind\":\"kernel mirror\",\"count\":2}");
+	check_has("dm-0", "\"redundancy\":null");
+	check_has("sda2", "\"redundancy\":null");
 	check_has("md0", "\"kind\":\"swap\",\"what\":\"/dev/dm-1\",\"via\":\"dm-1\"");
 	check_has("sda", "\"kind\":\"mount\",\"what\":\"/boot/efi\",\"via\":\"sda1\"");
 	check_has("sda", "\"kind\":\"holder\",\"what\":\"md0\",\"via\":\"sda2\"");
@@ -137,6 +140,8 @@ START_TEST(mount_through_multipath)
 	for (size_t i = 0; i < ARRAY_SIZE(below); i++)
 		check_refused(below[i], "HOST-USE", "253:1 /dev/mapper/mpatha-part1 on /data");
 	check_has("0000:82:00.0", "\"numa_node\":1");
+	check_has("dm-0", "\"redundancy\":{\"kind\":\"multipath\",\"count\":2}");
+	check_has("dm-1", "\"redundancy\":null");
 	inventory_free(inv);
 }
 END_TEST
@@ -193,6 +198,7 @@ START_TEST(nvme_and_its_controllers)
 	check_refused("0000:02:00.0", "HOST-USE", "on /fast");
 	check_refused("0000:03:00.0", "HOST-USE", "on /fast");
 	check_has("nvme0n1", "\"driver\":\"nvme\"");
+	check_has("nvme1n1", "\"redundancy\":{\"kind\":\"multipath\",\"count\":2}");
 	check_has("nvme1n1", "\"driver\":\"nvme\"");
 	check_lacks("nvme1n1", "\"parent\""); /* it has two */
 	check_has("nvme0n1", "\"serial\":\"N0\"");
