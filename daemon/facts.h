@@ -63,6 +63,7 @@ struct host_facts {
 
 	bool has_group_iovd, has_users; /* /etc/group: has iovd; can be seen */
 	bool has_apparmor, libvirt_profile, libvirt_profile_iovd;
+	bool has_programs;     /* /usr/bin can be seen */
 	char qemu[64];         /* path of a QEMU for machines of this kind; "" if there is none */
 	char qemu_version[64]; /* as its package says; "" if not known */
 	char qemu_source[64];  /* which file says so */

@@ -331,6 +331,7 @@ void facts_read_programs(const struct sysroot *root, struct host_facts *h)
 	auto_free char *status = NULL;
 	size_t kind = h->is_x86 ? 0 : 1;
 
+	h->has_programs = exists(root, "usr", "bin");
 	if (exists(root, "usr/bin", names[kind]))
 		snprintf(h->qemu, sizeof(h->qemu), "/usr/bin/%s", names[kind]);
 	else if (exists(root, "usr/libexec", "qemu-kvm"))

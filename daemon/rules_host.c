@@ -325,7 +325,7 @@ static bool low_memlock(const struct facts *f, struct err *e)
 
 static bool no_qemu(const struct facts *f, struct err *e)
 {
-	if (f->host->qemu[0])
+	if (f->host->qemu[0] || !f->host->has_programs)
 		return false;
 	err_evidence(e, "/usr/bin/qemu-system-%s and /usr/libexec/qemu-kvm: missing",
 		f->host->is_x86 ? "x86_64" : "aarch64");

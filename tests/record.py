@@ -19,13 +19,21 @@ import re
 import sys
 from pathlib import Path
 
-# What lib/device_*.c, lib/iommu/*.c and daemon/host_claims.c read; a test compares the answers
+# What lib/device_*.c, lib/iommu/*.c, daemon/host_claims.c and daemon/*facts*.c read; a test compares the answers
 # from a tree recorded here with those from the host.
 PATHS = (
     ("/sys/bus/pci/devices/*/", """vendor device subsystem_vendor subsystem_device class numa_node
-        reset_method sriov_totalvfs driver iommu_group iommu physfn virtfn* config"""),
+        reset_method sriov_totalvfs driver iommu_group iommu physfn virtfn* config resource boot_vga
+        dma_mask_bits power_state aer_dev_fatal modalias vfio-dev current_link_width
+        max_link_width current_link_speed max_link_speed"""),
     ("/sys/devices/platform/*/", "of_node/iommu-map of_node/iommu-map-mask"),
-    ("/sys/firmware/acpi/tables/", "IORT"),
+    ("/sys/firmware/acpi/tables/", "DMAR IVRS IORT VIOT"),
+    ("/sys/class/iommu/", "*"),
+    ("/sys/class/iommu/*/", "intel-iommu/cap intel-iommu/ecap"),
+    ("/sys/class/misc/", "vfio"),
+    ("/sys/module/*/parameters/", "allow_unsafe_interrupts enable_unsafe_noiommu_mode disable_denylist"),
+    ("/proc/", "cpuinfo interrupts meminfo"),
+    ("/proc/sys/kernel/", "osrelease io_uring_disabled yama/ptrace_scope seccomp/actions_avail"),
     ("/sys/class/net/*/", """address addr_assign_type dev_port ifindex operstate uevent master
         lower_* device/driver"""),
     ("/sys/class/block/*/", """dev size ro removable hidden partition start
@@ -37,7 +45,10 @@ PATHS = (
     ("/sys/fs/bcache/*/", "bdev[0-9]* cache[0-9]*"),
     ("/sys/dev/block/", "*"),
 )
-FOLDERS = ("sys/bus/pci/devices", "sys/class/net", "sys/class/block")
+FOLDERS = ("sys/bus/pci/devices", "sys/class/net", "sys/class/block", "sys/firmware/acpi/tables")
+NODES = ("/dev/kvm", "/dev/iommu", "/dev/vfio/vfio")
+# The words of the kernel's command line that rules know; others name disks and hosts.
+WORDS = r"(intel_|amd_)?iommu\b|pcie?_|pci=|intremap|nointremap|vfio|iommufd"
 # Tables of /proc, and which of their lines: of the routes only the default ones.
 TABLES = {"proc/swaps": "", "proc/net/route": r"\S+\s+0{8}\s", "proc/net/ipv6_route": "0{32} 00 "}
 MAX_BYTES = 65536
@@ -182,6 +193,11 @@ class Recorder:
                 lines = [line for line in lines if re.match(wanted, line)]
                 self.file("/" + table, "".join(lines).encode(errors="surrogateescape"))
         self.mounts()
+        words = Path("/proc/cmdline").read_text(errors="replace").split()
+        self.file("/proc/cmdline", (" ".join(w for w in words if re.match(WORDS, w)) + "\n").encode())
+        self.file("/proc/self/limits", Path("/proc/self/limits").read_bytes())
+        for path in filter(os.path.exists, NODES):
+            self.file(path, b"")
         for path in glob.glob("/sys/class/block/*"):
             self.file("/dev/" + os.path.basename(path).replace("!", "/"), b"")
 
