@@ -30,6 +30,11 @@ class SlowDisk(Process):
         until(lambda: self.path.stat().st_size == image.stat().st_size, 20, "the FUSE export")
         self.qmp = Qmp(qmp)
 
+    def stop(self, seconds=10):
+        """One that was killed has left its mount."""
+        super().stop(seconds)
+        run(["umount", "-q", "-l", self.path], check=False)
+
     def vanish(self):
         """Its server dies, and nothing is mounted any more."""
         self.kill()
