@@ -71,7 +71,7 @@ int host_use_check(struct inventory *inv, const struct device *d, struct err *e)
 /* The same, where some attachments are no reason: by id, by VM; either may be NULL. */
 struct host_use_own {
 	const char *attachment, *vm;
-	bool moves; /* nor is another iovd that has it open: the VM comes from there */
+	bool moves;   /* nor is another iovd that has it open: the VM comes from there */
 	bool unknown; /* neither is that nobody knows who has it */
 };
 

@@ -434,7 +434,8 @@ static int run_open(struct virt_call *call, struct err *e)
 static void virt_opened(struct virt *v, struct virt_call *call)
 {
 	if (call->err.kind == ERR_NONE && virConnectIsAlive(call->conn) != 1)
-		err_set(&call->err, ERR_UNREACHABLE, "LIBVIRT-DOWN", "the connection ended at once");
+		err_set(&call->err, ERR_UNREACHABLE, "LIBVIRT-DOWN",
+			"the connection ended at once");
 	if (call->err.kind != ERR_NONE) {
 		virt_close(v, call->conn, call->event_ids);
 		virt_retry(v, &call->err);
