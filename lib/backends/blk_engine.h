@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include "lib/err.h"
+#include "lib/list.h"
 
 enum blk_op {
 	BLK_OP_READ,
@@ -39,6 +40,8 @@ struct blk_io {
 	struct iovec saved; /* the entry that is shortened at the moment, as it was */
 	unsigned int saved_at, iov_at;
 	void *bounce;
+	struct list_node turn; /* among those that wait for others to end, */
+	bool waits;            /* if it is one of them */
 };
 
 struct blk_engine;

@@ -17,7 +17,9 @@
  *
  * Where a file is served, by a process or another host, the kernel would ask the server for the file's
  * attributes in our own thread before it does the rest elsewhere: there everything is done elsewhere
- * (IOSQE_ASYNC), so that we still hear, and can be asked to cancel, when it never answers.
+ * (IOSQE_ASYNC), so that we still hear, and can be asked to cancel, when it never answers. And only
+ * SERVED_MOST are there at a time, whatever the guest asks for: of the others it is certain that they
+ * were never sent.
  *
  * Cancelling is asked for one by one. The kernel cancels what waits for a worker of its own (buffered
  * I/O that would block), and nothing that a driver or a file server has got; it says which by the
@@ -42,6 +44,7 @@
 #include "lib/backends/blk_engine.h"
 #include "lib/backends/uring.h"
 
+#define SERVED_MOST  8u
 #define BOUNCE_LEN   65536u
 #define BOUNCE_ALIGN 4096u
 
@@ -50,13 +53,15 @@ struct blk_uring {
 	struct blk_disk disk;
 	struct io_uring *ring;
 	unsigned int in_kernel, most;
+	struct list_node turns; /* of a served file: those that wait, in order */
+	unsigned int waiting;
 };
 
 static bool engine_has_room(struct blk_engine *engine)
 {
 	struct blk_uring *g = (struct blk_uring *)engine;
 
-	return g->in_kernel < g->most;
+	return g->in_kernel + g->waiting < g->most;
 }
 
 static void finish(struct blk_uring *g, struct blk_io *io, int error)
@@ -234,19 +239,61 @@ static int submit_next(struct blk_uring *g, struct blk_io *io)
 	return EIO;
 }
 
-static void engine_start(struct blk_engine *engine, struct blk_io *io)
+static void start_now(struct blk_uring *g, struct blk_io *io)
 {
-	struct blk_uring *g = (struct blk_uring *)engine;
 	int error = submit_next(g, io);
 
 	if (error)
 		finish(g, io, error);
 }
 
+static bool is_full(const struct blk_uring *g)
+{
+	return g->disk.is_served && g->in_kernel >= SERVED_MOST;
+}
+
+static void stop_waiting(struct blk_uring *g, struct blk_io *io)
+{
+	list_remove(&io->turn);
+	io->waits = false;
+	g->waiting--;
+}
+
+/* Something has ended: those whose turn it is begin. */
+static void start_waiting(struct blk_uring *g)
+{
+	while (g->waiting && !is_full(g)) {
+		struct blk_io *io = list_entry(g->turns.next, struct blk_io, turn);
+
+		stop_waiting(g, io);
+		start_now(g, io);
+	}
+}
+
+static void engine_start(struct blk_engine *engine, struct blk_io *io)
+{
+	struct blk_uring *g = (struct blk_uring *)engine;
+
+	if (!is_full(g)) {
+		start_now(g, io);
+		return;
+	}
+	list_append(&g->turns, &io->turn);
+	io->waits = true;
+	g->waiting++;
+}
+
 static void engine_cancel(struct blk_engine *engine, struct blk_io *io)
 {
 	struct blk_uring *g = (struct blk_uring *)engine;
-	struct io_uring_sqe *sqe = take_sqe(g);
+	struct io_uring_sqe *sqe;
+
+	if (io->waits) {
+		stop_waiting(g, io);
+		finish(g, io, ECANCELED);
+		return;
+	}
+	sqe = take_sqe(g);
 
 	io_uring_prep_cancel64(sqe, uring_tag(URING_KIND_DEVICE, io->tag), 0);
 	sqe->flags |= IOSQE_FIXED_FILE; /* the ring's rules want it of all */
@@ -329,6 +376,7 @@ static void engine_complete(struct blk_engine *engine, uint64_t user_data, int32
 		error = engine->carrying ? ECANCELED : submit_next(g, io);
 	if (error || over)
 		finish(g, io, error);
+	start_waiting(g);
 }
 
 static unsigned int engine_in_kernel(struct blk_engine *engine)
@@ -369,6 +417,7 @@ struct blk_engine *blk_uring_new(const struct blk_disk *disk, struct io_uring *r
 	g->engine.ops = &uring_ops;
 	g->disk = *disk;
 	g->ring = ring;
+	list_init(&g->turns);
 	g->most = *ring->sq.kring_entries - URING_RESERVED;
 	return &g->engine;
 }
