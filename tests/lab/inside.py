@@ -68,7 +68,9 @@ def wait_for(condition, what, seconds=20):
 
 
 def reboot():
-    """Reboots the host (one with +systemd). The topic begins again after it, with a BOOT more."""
+    """Reboots the host (one with +systemd). The topic begins again after it, with a BOOT more; what
+    it has written is there, however short systemd makes the end."""
+    os.sync()
     raise SystemExit(75)  # host.py
 
 
