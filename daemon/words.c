@@ -55,7 +55,9 @@ static void put_paravirt(
 	put_word(w, "-chardev");
 	put_word(w, "socket,id=iovd-%s,path=%s,reconnect-ms=1000", spec->id, path);
 	put_word(w, "-device");
-	put_word(w, "vhost-user-blk-pci,chardev=iovd-%s,num-queues=%u", spec->id, spec->queues);
+	/* As large as the rings may be: newer QEMUs offer that to the guest whatever is said here. */
+	put_word(w, "vhost-user-blk-pci,chardev=iovd-%s,num-queues=%u,queue-size=1024", spec->id,
+		spec->queues);
 }
 
 static const char *function_id(const struct attachment_spec *spec, unsigned int i)

@@ -115,7 +115,7 @@ START_TEST(words_of_a_socket)
 	/* a comma in a path is two in QEMU's words */
 	ck_assert_str_eq(words(&a, NULL),
 		"-chardev socket,id=iovd-a1,path=/run/a,,b/vm/vm/disk.sock,reconnect-ms=1000"
-		" -device vhost-user-blk-pci,chardev=iovd-a1,num-queues=2");
+		" -device vhost-user-blk-pci,chardev=iovd-a1,num-queues=2,queue-size=1024");
 }
 END_TEST
 
