@@ -19,7 +19,8 @@
  * attributes in our own thread before it does the rest elsewhere: there everything is done elsewhere
  * (IOSQE_ASYNC), so that we still hear, and can be asked to cancel, when it never answers. And only
  * SERVED_MOST are there at a time, whatever the guest asks for: of the others it is certain that they
- * were never sent.
+ * were never sent. (A volume of a network needs them all under way to be fast, and ends its server's
+ * path by --fence.)
  *
  * Cancelling is asked for one by one. The kernel cancels what waits for a worker of its own (buffered
  * I/O that would block), and nothing that a driver or a file server has got; it says which by the
@@ -249,7 +250,7 @@ static void start_now(struct blk_uring *g, struct blk_io *io)
 
 static bool is_full(const struct blk_uring *g)
 {
-	return g->disk.is_served && g->in_kernel >= SERVED_MOST;
+	return g->disk.is_served && !g->disk.is_volume && g->in_kernel >= SERVED_MOST;
 }
 
 static void stop_waiting(struct blk_uring *g, struct blk_io *io)

@@ -103,10 +103,12 @@ def slow(daemon, scratch):
         with History(one.socket, scratch, "slow", depth=DEPTH, blocks=16) as history:
             one.wait("active")
             until(lambda: one.now()["in_flight"], 20, "requests at the server")
+            server.freeze()
             for option in ((), ("--carry",)):
                 stuck = daemon.ctl("quiesce", one.id, "--timeout", "200", *option, check=False)
                 expect(5, stuck, "requests do not end within 200 ms")
                 one.wait("active")
+            server.thaw()
             daemon.ctl("quiesce", one.id, "--timeout", "25000")
             one.wait("quiesced")
             daemon.ctl("resume", one.id)
