@@ -86,14 +86,13 @@ static int load_row(void *arg, const struct store_row *row)
 	return 0;
 }
 
+/* Those of this boot; nothing is written, since a store that is full or broken has to do. */
 static int load(struct daemon *d, const char *boot, struct err *e)
 {
-	static const char forget[] = "DELETE FROM unknown WHERE boot <> ?";
-	static const char rows[] = "SELECT device, fingerprint, driver, damaged FROM unknown";
+	static const char rows[] =
+		"SELECT device, fingerprint, driver, damaged FROM unknown WHERE boot = ?";
 
-	if (store_run(d->store, forget, STORE_BIND(STORE_TEXT(boot)), NULL, NULL, e) < 0)
-		return -1;
-	return store_run(d->store, rows, STORE_NO_BIND, load_row, NULL, e);
+	return store_run(d->store, rows, STORE_BIND(STORE_TEXT(boot)), load_row, NULL, e);
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
