@@ -24,9 +24,10 @@ def modules(*names):
             raise Skipped(f"this kernel has no {name}")
 
 
-def zero(path, size):
+def zero(path, size, start=0):
     """What was written there is forgotten."""
     with open(path, "r+b", buffering=0) as file:
+        file.seek(start)
         for _ in range(size // MIB):
             file.write(bytes(MIB))
         os.fsync(file.fileno())
@@ -39,8 +40,10 @@ class Base:
         self._disk, self._next = inside.disk(device("nvme")), 0
 
     def piece(self, mib=8):
-        """A table line's end: length, a word for the target, disk and where on it."""
+        """A table line's end: length, a word for the target, disk and where on it. It is blank,
+        whatever other topics have done with the disk."""
         first, self._next = self._next, self._next + mib * MIB // SECTOR
+        zero(self._disk, mib * MIB, first * SECTOR)
         return Piece(self._disk, first, mib * MIB // SECTOR)
 
 
