@@ -30,7 +30,7 @@
 #include "lib/util.h"
 
 #ifndef UNIT_TIMEOUT_SECONDS
-#define UNIT_TIMEOUT_SECONDS 30 /* sanitizers on a busy machine */
+#define UNIT_TIMEOUT_SECONDS 150 /* sweeps of kills, under sanitizers on a busy machine */
 #endif
 
 /* A path for mkdtemp() or mkstemp(); short, since sockets are made there. */
