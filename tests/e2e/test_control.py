@@ -34,7 +34,7 @@ class Control(Process):
         conf = scratch / f"{tag}.conf"
         conf.write_text(f"# of a test\nsocket_group = {GROUP}\n")
         argv = [program("iovd"), "--runtime-dir", self.runtime,
-                "--state-dir", scratch / f"{tag}-state", "--config", conf,
+                "--state-dir", scratch / f"{tag}-state", "--config", conf, "--libvirt=none",
                 *([] if keeper else ["--keeper-fd=-1"])]
         super().__init__([*prefix, *argv], scratch / f"{tag}.log", env=env)
         if wait:

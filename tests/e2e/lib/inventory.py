@@ -27,6 +27,7 @@ class Looker(Process):
         argv = [
             program("iovd"),
             "--keeper-fd=-1",
+            "--libvirt=none",
             "--runtime-dir",
             self.runtime,
             "--state-dir",
