@@ -59,16 +59,13 @@ static int attach_run(
 {
 	auto_json struct json *reply = NULL;
 	const struct json *a, *plan;
+	int rc;
 
 	if (call_daemon(cli, "Attach", cmd, args, false, e) < 0)
 		return -1;
-	if (out_is_json(cli)) {
-		out_raw(cli);
-		return 0;
-	}
-	reply = out_parse(cli, e);
-	if (!reply)
-		return -1;
+	rc = out_reply(cli, &reply, e);
+	if (rc <= 0)
+		return rc;
 	a = json_member(reply, "attachment");
 	plan = json_member(reply, "plan");
 	if (plan)

@@ -36,16 +36,13 @@ static int bind_call(struct cli *cli, const char *method, const struct cmd *cmd,
 	auto_json struct json *reply = NULL;
 	const struct json *list, *plan;
 	bool already;
+	int rc;
 
 	if (call_daemon(cli, method, cmd, args, false, e) < 0)
 		return -1;
-	if (out_is_json(cli)) {
-		out_raw(cli);
-		return 0;
-	}
-	reply = out_parse(cli, e);
-	if (!reply)
-		return -1;
+	rc = out_reply(cli, &reply, e);
+	if (rc <= 0)
+		return rc;
 	plan = json_member(reply, "plan");
 	list = json_member(reply, "bindings");
 	already = json_is_true(json_member(reply, "already"));

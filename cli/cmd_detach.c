@@ -9,16 +9,13 @@ static int detach_run(
 {
 	auto_json struct json *reply = NULL;
 	auto_free char *id = NULL;
+	int rc;
 
 	if (call_daemon(cli, "Detach", cmd, args, false, e) < 0)
 		return -1;
-	if (out_is_json(cli)) {
-		out_raw(cli);
-		return 0;
-	}
-	reply = out_parse(cli, e);
-	if (!reply)
-		return -1;
+	rc = out_reply(cli, &reply, e);
+	if (rc <= 0)
+		return rc;
 	id = out_text(json_member(json_member(reply, "attachment"), "id"));
 	printf(cli->form == OUT_PLAIN ? "%s\n" : "%s: taken back\n", id ? id : args->words[0]);
 	return 0;

@@ -127,16 +127,13 @@ static int explain_device(
 {
 	auto_json struct json *reply = NULL;
 	const struct json *x;
+	int rc;
 
 	if (call_daemon(cli, "Explain", cmd, args, false, e) < 0)
 		return -1;
-	if (out_is_json(cli)) {
-		out_raw(cli);
-		return 0;
-	}
-	reply = out_parse(cli, e);
-	if (!reply)
-		return -1;
+	rc = out_reply(cli, &reply, e);
+	if (rc <= 0)
+		return rc;
 	x = json_member(reply, "explanation");
 	if (json_kind(x) != JSON_OBJECT)
 		return err_set(e, ERR_FAILED, "REPLY", "the daemon's answer has no explanation");

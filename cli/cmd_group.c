@@ -10,16 +10,13 @@ static int group_set(
 	auto_json struct json *reply = NULL;
 	auto_free char *id = NULL, *type = NULL;
 	const struct json *group;
+	int rc;
 
 	if (call_daemon(cli, "SetGroup", cmd, args, false, e) < 0)
 		return -1;
-	if (out_is_json(cli)) {
-		out_raw(cli);
-		return 0;
-	}
-	reply = out_parse(cli, e);
-	if (!reply)
-		return -1;
+	rc = out_reply(cli, &reply, e);
+	if (rc <= 0)
+		return rc;
 	group = json_member(reply, "group");
 	id = out_text(json_member(group, "id"));
 	type = out_text(json_member(group, "type"));

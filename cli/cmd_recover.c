@@ -10,16 +10,13 @@ static int recover_run(
 	auto_json struct json *reply = NULL;
 	auto_free char *id = NULL, *device = NULL;
 	const struct json *a;
+	int rc;
 
 	if (call_daemon(cli, "Recover", cmd, args, false, e) < 0)
 		return -1;
-	if (out_is_json(cli)) {
-		out_raw(cli);
-		return 0;
-	}
-	reply = out_parse(cli, e);
-	if (!reply)
-		return -1;
+	rc = out_reply(cli, &reply, e);
+	if (rc <= 0)
+		return rc;
 	a = json_member(reply, "attachment");
 	id = out_text(json_member(a, "id"));
 	device = out_text(json_member(a, "device"));

@@ -17,18 +17,15 @@ static int show_run(
 {
 	auto_json struct json *reply = NULL;
 	const char *kind;
+	int rc;
 
 	if (iostate_file_is(args->words[0]))
 		return show_file(cli, args->words[0], e);
 	if (call_daemon(cli, "Show", cmd, args, false, e) < 0)
 		return -1;
-	if (out_is_json(cli)) {
-		out_raw(cli);
-		return 0;
-	}
-	reply = out_parse(cli, e);
-	if (!reply)
-		return -1;
+	rc = out_reply(cli, &reply, e);
+	if (rc <= 0)
+		return rc;
 	kind = json_member_str(reply, "kind");
 	if (!kind)
 		return err_set(e, ERR_FAILED, "REPLY", "the daemon's answer has no kind");

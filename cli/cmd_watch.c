@@ -34,14 +34,10 @@ static int watch_print(const struct cli *cli, struct err *e)
 	char gap = cli->form == OUT_PLAIN ? '\t' : ' ';
 	auto_json struct json *event = NULL;
 	const char *what;
+	int rc = out_reply(cli, &event, e);
 
-	if (out_is_json(cli)) {
-		out_raw(cli);
-		return 0;
-	}
-	event = out_parse(cli, e);
-	if (!event)
-		return -1;
+	if (rc <= 0)
+		return rc;
 	what = json_member_str(event, "event");
 	if (what && strcmp(what, "watching") == 0)
 		return 0;

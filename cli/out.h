@@ -56,6 +56,12 @@ void out_paragraph(const char *label, unsigned int indent, const char *text);
 /* The reply's parameters, parsed; NULL with e set. */
 struct json *out_parse(const struct cli *cli, struct err *e);
 
+/*
+ * What a verb does with the reply to its call: 0 where JSON was asked for, which is printed then; else 1,
+ * and *reply is for the caller to print and to free. -1 with e set.
+ */
+int out_reply(const struct cli *cli, struct json **reply, struct err *e);
+
 /* A value as text: lists with commas, null as "-". The caller frees it; NULL without memory. */
 char *out_text(const struct json *v);
 

@@ -28,6 +28,16 @@ struct json *out_parse(const struct cli *cli, struct err *e)
 	return p.text ? json_parse(p.text, p.len, e) : json_parse("{}", 2, e);
 }
 
+int out_reply(const struct cli *cli, struct json **reply, struct err *e)
+{
+	if (out_is_json(cli)) {
+		out_raw(cli);
+		return 0;
+	}
+	*reply = out_parse(cli, e);
+	return *reply ? 1 : -1;
+}
+
 static void out_error_document(const struct cli *cli, const struct err *e)
 {
 	auto_free char *text = NULL;

@@ -372,14 +372,10 @@ int out_object(const struct cli *cli, const char *member, struct err *e)
 	struct out_members m = {.plain = cli->form == OUT_PLAIN};
 	auto_json struct json *reply = NULL;
 	const struct json *object;
+	int rc = out_reply(cli, &reply, e);
 
-	if (out_is_json(cli)) {
-		out_raw(cli);
-		return 0;
-	}
-	reply = out_parse(cli, e);
-	if (!reply)
-		return -1;
+	if (rc <= 0)
+		return rc;
 	object = json_member(reply, member);
 	if (json_kind(object) != JSON_OBJECT)
 		return err_set(e, ERR_FAILED, "REPLY", "the daemon's answer has no %s", member);
