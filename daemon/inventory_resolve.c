@@ -255,15 +255,6 @@ const struct device *inventory_resolve(struct inventory *inv, const char *name, 
 
 const struct device *inventory_find_volume(struct inventory *inv, const char *fingerprint)
 {
-	/* A disk is announced before the kernel has its identity: look at the nameless ones again. */
-	for (size_t i = inv_first(inv, DEVICE_BLOCK); i < inv->node_count; i++) {
-		struct inv_node *node = inv->nodes[i];
-
-		if (node->dev->class != DEVICE_BLOCK)
-			break;
-		if (!node->dev->block.is_identified)
-			inv->settle_pending = node->stale = true;
-	}
 	inv_settle(inv);
 	for (size_t i = inv_first(inv, DEVICE_BLOCK); i < inv->node_count; i++) {
 		const struct device *d = inv->nodes[i]->dev;
