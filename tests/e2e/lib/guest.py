@@ -13,7 +13,7 @@ import tempfile
 
 from guest import cache, image
 
-from . import proc
+from . import proc, symptoms
 from .channel import Channel
 from .proc import Failed, Process, Skipped
 from .qmp import Qmp
@@ -68,8 +68,12 @@ class Guest:
     def __init__(self, process, console, sock):
         self._process = process
         self.console = console
-        self._channel = Channel(sock, lambda: f"{self.console_tail()}\n    {process.tail()}")
+        self._channel = Channel(sock, self._describe)
         self._sock = sock
+
+    def _describe(self):
+        """For the message about a guest that does not answer."""
+        return f"{self.console_tail()}\n    {self._process.tail()}"
 
     def __enter__(self):
         return self
@@ -192,6 +196,7 @@ class Qemu(Guest):
         )
         argv += [] if reboots else ["-no-reboot"]
         process = Process([*prefix, *argv, *args], scratch / f"{name}.qemu")
+        self.qmp = None
         try:
             super().__init__(process, console, _connect(agent, process))
             self.qmp = Qmp(qmp)
@@ -204,6 +209,10 @@ class Qemu(Guest):
     def __exit__(self, *error):
         self.qmp.close()
         super().__exit__(*error)
+
+    def _describe(self):
+        said = super()._describe()
+        return f"{said}\n    {symptoms.look(self.qmp)}" if self.qmp else said
 
 
 def _connect(path, process):
