@@ -28,6 +28,16 @@ static void watch_print_state(const struct json *data, char gap)
 	putchar('\n');
 }
 
+/* What a watcher that came back has missed for good. */
+static void watch_print_lost(const struct json *data)
+{
+	auto_free char *from = out_text(json_member(data, "from"));
+	auto_free char *to = out_text(json_member(data, "to"));
+	const char *why = json_member_str(data, "why");
+
+	printf("%s to %s: %s\n", from ? from : "?", to ? to : "?", why ? why : "?");
+}
+
 /* "watching" is for programs: people see that nothing has happened yet. */
 static int watch_print(const struct cli *cli, struct err *e)
 {
@@ -43,6 +53,10 @@ static int watch_print(const struct cli *cli, struct err *e)
 		return 0;
 	watch_print_member(event, "time", gap);
 	watch_print_member(event, "event", gap);
+	if (what && strcmp(what, "lost") == 0) {
+		watch_print_lost(json_member(event, "data"));
+		return 0;
+	}
 	watch_print_member(event, "kind", gap);
 	watch_print_member(event, "id", gap);
 	watch_print_state(json_member(event, "data"), gap);
@@ -53,6 +67,8 @@ static int watch_print(const struct cli *cli, struct err *e)
 static int watch_run(
 	struct cli *cli, const struct cmd *cmd, const struct cmd_args *args, struct err *e)
 {
+	if (args_option(cmd, args, "--daemon") && !args_option(cmd, args, "--since"))
+		return err_set(e, ERR_USAGE, "USAGE", "--daemon says whose --since is: give both");
 	if (call_daemon(cli, "Watch", cmd, args, true, e) < 0)
 		return -1;
 	for (;;) {
@@ -72,5 +88,11 @@ extern const struct cmd cmd_watch;
 const struct cmd cmd_watch = {
 	.name = "watch",
 	.summary = "Prints events as they happen, until it is ended.",
+	.options =
+		{
+			{"--since", "since", CMD_NUMBER, "SEQ",
+				.help = "first what came after this event, as far as it is kept"},
+			{"--daemon", "daemon", CMD_TEXT, "ID", .help = "whose event that was"},
+		},
 	.run = watch_run,
 };

@@ -83,7 +83,8 @@ const struct method dispatch_methods[] = {
 		.run = do_wait_job},
 	{MANAGER("CancelJob"), ROLE_CHANGE, LOCK_NONE, .params = &do_cancel_job_params,
 		.run = do_cancel_job},
-	{MANAGER("Watch"), ROLE_READ, LOCK_NONE, .stream = true, .run = do_watch},
+	{MANAGER("Watch"), ROLE_READ, LOCK_NONE, .stream = true, .params = &do_watch_params,
+		.run = do_watch},
 };
 const unsigned int dispatch_method_count = ARRAY_SIZE(dispatch_methods);
 

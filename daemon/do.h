@@ -93,6 +93,7 @@ void do_watch(struct request *rq, const void *args);
 extern const struct json_params do_show_job_params;
 extern const struct json_params do_wait_job_params;
 extern const struct json_params do_cancel_job_params;
+extern const struct json_params do_watch_params;
 
 /* do_vf.c: virtual functions */
 void do_create_vfs(struct request *rq, const void *args);

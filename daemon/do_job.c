@@ -96,8 +96,26 @@ void do_cancel_job(struct request *rq, const void *args)
 		do_reply_job(rq, job);
 }
 
+#define WATCH_FROM_NOW UINT64_MAX
+
+struct watch_args {
+	uint64_t since;
+	const char *daemon;
+};
+
+static const struct json_field watch_fields[] = {
+	{"since", JSON_FIELD_U64, .offset = offsetof(struct watch_args, since),
+		.absent = WATCH_FROM_NOW},
+	{"daemon", JSON_FIELD_STRING, .offset = offsetof(struct watch_args, daemon)},
+};
+const struct json_params do_watch_params = {
+	watch_fields, ARRAY_SIZE(watch_fields), sizeof(struct watch_args)};
+
 void do_watch(struct request *rq, const void *args)
 {
-	(void)args;
-	events_add_watcher(request_daemon(rq)->events, rq);
+	const struct watch_args *a = args;
+	const struct events_since since = {.seq = a->since, .daemon = a->daemon};
+
+	events_add_watcher(
+		request_daemon(rq)->events, rq, a->since == WATCH_FROM_NOW ? NULL : &since);
 }

@@ -149,6 +149,27 @@ def test_watch(ctl, attachment):
     numbers = [event["seq"] for event in events]
     expect(numbers == list(range(numbers[0], numbers[0] + len(numbers))), f"gaps: {numbers}")
     expect(all(event["schema"] == "iovd.event/1" for event in events), "the schema")
+    test_watch_again(ctl, events)
+
+
+def read_events(ctl, count, *options):
+    with subprocess.Popen(ctl.argv("-o", "jsonl", "watch", *options), stdout=subprocess.PIPE) as watch:
+        try:
+            return [json.loads(watch.stdout.readline()) for _ in range(count)]
+        finally:
+            watch.kill()
+
+
+def test_watch_again(ctl, events):
+    """Who comes back gets the same events; with another daemon's number, all that this one has."""
+    first, daemon = str(events[0]["seq"]), events[0]["daemon"]
+    again = read_events(ctl, len(events), "--since", first, "--daemon", daemon)
+    expect(again[1:] == events[1:], f"not as before: {again}")
+    expect(again[0]["event"] == "watching" and again[0]["seq"] == events[0]["seq"], again[0])
+    other = read_events(ctl, 3, "--since", first, "--daemon", daemon[::-1] + "0")
+    expect(other[1]["event"] == "lost" and other[1]["data"]["why"] == "restarted", other)
+    expect(other[2]["seq"] == 1, other)
+    ctl.run("watch", "--daemon", daemon, status=2)
 
 
 def test(scratch):

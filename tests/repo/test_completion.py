@@ -34,6 +34,7 @@ CASES = (
     (["run", "web1", "--user", "roo"], {"root"}, set()),
     (["vf", ""], {"create", "set"}, {"--wait"}),
     (["vf", "set", "41:10.0", "sp"], {"spoofchk=on", "spoofchk=off"}, {"trust=on"}),
+    (["watch", "--"], {"--since", "--daemon"}, {"--wait"}),
     (["job", "1", "--"], {"--wait", "--cancel"}, {"--path"}),
 )
 

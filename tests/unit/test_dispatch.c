@@ -21,7 +21,8 @@ struct scene {
 	struct daemon daemon;
 	struct request_peer peer;
 	struct request *request; /* that has not ended */
-	char last[8192];         /* the latest message */
+	char last[8192];         /* the latest message, as much of it as fits */
+	char second[8192];
 	unsigned int messages, ends;
 	int broken;
 };
@@ -30,10 +31,12 @@ static void sink_send(void *sink, const char *text, size_t len, bool last)
 {
 	struct scene *s = sink;
 
-	ck_assert_uint_lt(len, sizeof(s->last));
+	len = MIN(len, sizeof(s->last) - 1);
 	memcpy(s->last, text, len);
 	s->last[len] = '\0';
 	s->messages++;
+	if (s->messages == 2)
+		memcpy(s->second, s->last, sizeof(s->second));
 	s->ends += last;
 	if (last)
 		s->request = NULL;
@@ -90,6 +93,11 @@ static void call(struct scene *s, const char *method, const char *rest)
 
 	snprintf(text, sizeof(text), "{\"method\":\"%s\"%s}", method, rest);
 	send_text(s, text);
+}
+
+static void expect_second(const struct scene *s, const char *part)
+{
+	ck_assert_msg(strstr(s->second, part) != NULL, "no '%s' in '%s'", part, s->second);
 }
 
 static void expect(const struct scene *s, const char *part)
@@ -236,7 +244,7 @@ START_TEST(watchers_get_events_in_order)
 	call(&s, MANAGER "Watch", ",\"more\":true");
 	ck_assert_ptr_nonnull(s.request);
 	expect(&s, "\"event\":\"watching\"");
-	expect(&s, "\"seq\":1");
+	expect(&s, "\"seq\":1,\"daemon\":\"");
 	expect(&s, "\"continues\":true");
 	events_emit(s.daemon.events, "removed", "device", "sdb", "{\"id\":\"sdb\"}", 12);
 	expect(&s, "\"seq\":2");
@@ -246,6 +254,114 @@ START_TEST(watchers_get_events_in_order)
 	scene_drop(&s);
 	events_emit(s.daemon.events, "added", "device", "sdc", NULL, 0);
 	ck_assert_uint_eq(s.messages, 2);
+	scene_end(&s);
+}
+END_TEST
+
+/* The id by which the daemon of the scene is known, from its last message. */
+static void read_daemon(struct scene *s, char id[17])
+{
+	const char *at = strstr(s->last, "\"daemon\":\"");
+
+	ck_assert_ptr_nonnull(at);
+	ck_assert_int_eq(sscanf(at, "\"daemon\":\"%16[0-9a-f]\"", id), 1);
+}
+
+static void watch_since(struct scene *s, uint64_t seq, const char *daemon)
+{
+	char more[160];
+
+	snprintf(more, sizeof(more), ",\"more\":true,\"parameters\":{\"since\":%llu%s%s%s}",
+		(unsigned long long)seq, daemon ? ",\"daemon\":\"" : "", daemon ? daemon : "",
+		daemon ? "\"" : "");
+	scene_drop(s);
+	s->messages = 0;
+	call(s, MANAGER "Watch", more);
+	ck_assert_ptr_nonnull(s->request);
+}
+
+static void emit_many(struct scene *s, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++)
+		events_emit(s->daemon.events, "changed", "device", "sda", NULL, 0);
+}
+
+/* Who comes back misses nothing that is kept; what is not kept is named. */
+START_TEST(watchers_resume)
+{
+	struct scene s;
+	char id[17];
+
+	scene_begin(&s, ROLE_READ);
+	emit_many(&s, 3);
+	watch_since(&s, 1, NULL);
+	ck_assert_uint_eq(s.messages, 3); /* watching, 2, 3 */
+	expect(&s, "\"seq\":3,");
+	read_daemon(&s, id);
+	emit_many(&s, 1);
+	expect(&s, "\"seq\":4,");
+	watch_since(&s, 4, id);
+	ck_assert_uint_eq(s.messages, 1);
+	expect(&s, "\"seq\":4,");
+	expect(&s, "\"event\":\"watching\"");
+	emit_many(&s, EVENTS_KEPT_MAX - 4);
+	watch_since(&s, 0, id);
+	ck_assert_uint_eq(s.messages, 1 + EVENTS_KEPT_MAX);
+	emit_many(&s, 1); /* and the first is gone */
+	watch_since(&s, 1, id);
+	ck_assert_uint_eq(s.messages, 1 + EVENTS_KEPT_MAX);
+	watch_since(&s, 0, id);
+	ck_assert_uint_eq(s.messages, 2 + EVENTS_KEPT_MAX);
+	expect_second(&s, "\"seq\":1,");
+	expect_second(&s, "\"event\":\"lost\"");
+	expect_second(&s, "\"data\":{\"from\":1,\"to\":1,\"why\":\"too many\"}");
+	scene_end(&s);
+}
+END_TEST
+
+/* Numbers of another daemon are no numbers of this one, even where there are such. */
+START_TEST(watchers_know_a_new_daemon)
+{
+	static const char *const others[] = {"0123456789abcdef", NULL};
+	static const uint64_t numbers[] = {1, 17};
+	struct scene s;
+
+	scene_begin(&s, ROLE_READ);
+	emit_many(&s, 2);
+	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++) {
+		watch_since(&s, numbers[i], others[i]);
+		ck_assert_uint_eq(s.messages, 4); /* watching, lost, 1, 2 */
+		expect_second(&s, "\"event\":\"lost\"");
+		expect_second(&s, "\"from\":null,\"to\":null,\"why\":\"restarted\"");
+		expect(&s, "\"seq\":2,");
+	}
+	scene_end(&s);
+}
+END_TEST
+
+/* Large ones push out many; one that is larger than the room is not kept, nor what was before. */
+START_TEST(events_are_bounded_in_bytes)
+{
+	const size_t size = EVENTS_KEPT_BYTES / 4;
+	char *data = malloc(2 * EVENTS_KEPT_BYTES);
+	struct scene s;
+
+	scene_begin(&s, ROLE_READ);
+	ck_assert_ptr_nonnull(data);
+	memset(data, '1', 2 * EVENTS_KEPT_BYTES);
+	emit_many(&s, 10);
+	for (unsigned int i = 0; i < 5; i++)
+		events_emit(s.daemon.events, "changed", "device", "sda", data, size);
+	watch_since(&s, 0, NULL);
+	ck_assert_uint_eq(s.messages, 2 + 3); /* 13 to 15: with their frames four are too many */
+	expect_second(&s, "\"from\":1,\"to\":12,");
+	events_emit(s.daemon.events, "changed", "device", "sda", data, 2 * EVENTS_KEPT_BYTES);
+	watch_since(&s, 15, NULL);
+	ck_assert_uint_eq(s.messages, 2);
+	expect(&s, "\"from\":16,\"to\":16,");
+	emit_many(&s, 1);
+	expect(&s, "\"seq\":17,");
+	free(data);
 	scene_end(&s);
 }
 END_TEST
@@ -427,6 +543,7 @@ END_TEST
 
 UNIT_MAIN(call_is_answered, wrong_calls_get_their_error, what_is_no_call_breaks,
 	oneway_is_not_answered, every_row_is_guarded, role_is_checked_before_parameters,
-	nobody_learns_nothing, changes_are_jobs, watchers_get_events_in_order, job_is_waited_for,
+	nobody_learns_nothing, changes_are_jobs, watchers_get_events_in_order, watchers_resume,
+	watchers_know_a_new_daemon, events_are_bounded_in_bytes, job_is_waited_for,
 	waiting_may_time_out, failed_job_answers_its_error, job_outlives_its_client,
 	objects_are_locked, job_is_cancelled_or_says_no, old_jobs_are_forgotten)
