@@ -66,5 +66,30 @@ void baton_apply(struct baton *b);
 
 /* baton_source.c */
 void baton_step(struct baton *b);
+
+/* --- baton_call.c: asking the destination ------------------------------------------------------ */
+
+#define BATON_CHECK_MS 60000 /* for a verdict or a reservation: disks are opened, workers started */
+#define BATON_AGAIN_MS 1000  /* until something is tried again */
+
 /* Tells the one who waits, once. */
 void baton_tell(struct baton *b, const char *reply, size_t len, const struct err *e);
+
+/* baton_step() again, in a while. */
+void baton_try_later(struct baton *b, uint64_t delay_ms);
+
+/* Begins a document with the name of the move. */
+void baton_put_move(const struct baton *b, struct json_out *o);
+
+/* The same, with all that the destination has to know of the VM; `state`: as iostate_to_text(). */
+void baton_put_description(struct baton *b, const char *state, struct json_out *o);
+
+/* Closes the document and sends it. -1: done() is not called. */
+int baton_call(struct baton *b, const char *method, struct json_out *o, uint64_t deadline_ms,
+	channel_done_fn *done, struct err *e);
+
+/* The same; what cannot be sent is tried again later, by another step. */
+void baton_ask(struct baton *b, const char *method, struct json_out *o, channel_done_fn *done);
+
+/* An answer has come. True if nothing is known from it: it is asked again. */
+bool baton_is_no_answer(struct baton *b, const char *method, const struct err *e);
