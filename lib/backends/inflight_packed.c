@@ -50,6 +50,18 @@
  * used descriptors behind the first one of a batch that was cut would stay in the ring, and after
  * the rollback, with requests completing in another order, the guest could come upon them.
  *
+ * Where requests complete in the order of fetching (virtq_config.in_order) the guest cannot come upon
+ * them, and the recovery puts such descriptors back as they were (virtq_packed.c). So several may
+ * be published as one there, h the first of them: 6 links each to the next and the last one to f,
+ * 8 has u' behind all, 9 and 10 go from the last to the first -- which is what the guest looks for,
+ * and what the ring is asked about -- and 11 clears each. Cuts mean the same, for all of them.
+ *
+ *	giving back the request    a  entries[last].next = f
+ *	at h, fetched last         b  F = h|h				<- the commit
+ *	                           c  entries[h].inflight = 0
+ *
+ * Cut at b it is in flight still; at c a mark in the free list is cleared.
+ *
  * The place to fetch from is u + the sum of `num` over all that is in flight: descriptors are used
  * in the order of the ring's slots, whatever the order of the requests.
  *

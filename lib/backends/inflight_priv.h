@@ -194,20 +194,39 @@ static inline void inflight_packed_mark(
 	inflight_packed_set_free(iq, free_head, free_head);
 }
 
+/* What follows a request's last entry, once the request is over. */
+static inline void inflight_packed_link(struct inflight_queue *iq, uint16_t last, uint16_t next)
+{
+	shared_store16(&iq->packed->entries[last].next, next);
+}
+
+/* Not in flight any more. */
+static inline void inflight_packed_clear(struct inflight_queue *iq, uint16_t head)
+{
+	shared_store8(&iq->packed->entries[head].inflight, 0);
+}
+
+/* The request fetched last is as never fetched: its entries are at the free list's head again. */
+static inline void inflight_packed_unmark(
+	struct inflight_queue *iq, uint16_t head, uint16_t last, uint16_t free_head)
+{
+	inflight_packed_link(iq, last, free_head);
+	inflight_packed_set_free(iq, head, head);
+	inflight_packed_clear(iq, head);
+}
+
 /* Before the used descriptor is written: where free list and used index will be after it. */
-static inline void inflight_packed_prepare(struct inflight_queue *iq, uint16_t head, uint16_t last,
+static inline void inflight_packed_prepare(struct inflight_queue *iq, uint16_t head,
 	uint16_t free_head, struct inflight_position used, struct inflight_position old)
 {
-	shared_store16(&iq->packed->entries[last].next, free_head);
 	inflight_packed_set_free(iq, head, free_head);
 	inflight_packed_set_used(iq, used, old);
 }
 
-/* After it. */
+/* After it, when each request that it made visible is cleared. */
 static inline void inflight_packed_settle(
 	struct inflight_queue *iq, uint16_t head, struct inflight_position used)
 {
-	shared_store8(&iq->packed->entries[head].inflight, 0);
 	inflight_packed_set_free(iq, head, head);
 	inflight_packed_set_used(iq, used, used);
 }

@@ -242,6 +242,15 @@ void virtq_push(struct virtq *q, struct virtq_chain *chain, uint32_t written)
 	virtq_chain_put(q, chain);
 }
 
+void virtq_give_back(struct virtq *q, struct virtq_chain *chain)
+{
+	assert(q->cfg.in_order && q->in_flight);
+	q->ops->give_back(q, chain);
+	q->busy[chain->id] = false;
+	q->in_flight--;
+	virtq_chain_put(q, chain);
+}
+
 bool virtq_publish(struct virtq *q)
 {
 	bool call = q->call_due;

@@ -50,6 +50,13 @@ struct virtq_config {
 	 * goes by base.)
 	 */
 	bool takeover;
+	/*
+	 * Its user completes in the order of fetching. Then several requests may become visible at
+	 * once (chain->joined), and what was fetched last may be given back (virtq_give_back()).
+	 */
+	bool in_order;
+	/* With in_order: what a predecessor had in flight counts as never fetched; no replays. */
+	bool refetch;
 };
 
 /* A request's buffers: the driver's (readable) come first in iov[], then the device's (writable).
@@ -61,6 +68,7 @@ struct virtq_chain {
 	uint16_t note;       /* its user's; 0 when it is fetched */
 	uint64_t order;      /* the same */
 	bool replayed;       /* a predecessor had it in flight */
+	bool joined;         /* its user's, for virtq_push(): seen together with the next pushed */
 	uint16_t out_count;  /* readable entries of iov */
 	uint16_t in_count;   /* writable entries, from iov[out_count] on */
 	uint64_t out_len;    /* readable bytes */
@@ -91,6 +99,12 @@ struct virtq_chain *virtq_pop(struct virtq *q);
  * blk's status byte lies at the end: pass in_len). In any order.
  */
 void virtq_push(struct virtq *q, struct virtq_chain *chain, uint32_t written);
+
+/*
+ * Only in_order. The request that was fetched last, of those that were not pushed, as though it had
+ * never been: the next virtq_pop() fetches it again.
+ */
+void virtq_give_back(struct virtq *q, struct virtq_chain *chain);
 
 /*
  * Makes what was pushed visible. True when the guest asked to be called for it; and once after a

@@ -51,6 +51,7 @@ struct packed_request {
 struct packed_staged {
 	struct packed_request request;
 	uint16_t id;
+	bool joined;
 	uint32_t written;
 };
 
@@ -116,6 +117,14 @@ static struct inflight_position advance(
 	return (struct inflight_position){(uint16_t)(idx - q->cfg.size), !at.wrap};
 }
 
+static struct inflight_position retreat(
+	const struct virtq *q, struct inflight_position at, uint16_t by)
+{
+	if (at.idx >= by)
+		return (struct inflight_position){at.idx - by, at.wrap};
+	return (struct inflight_position){(uint16_t)(at.idx + q->cfg.size - by), !at.wrap};
+}
+
 static struct inflight_position used_position(const struct virtq *q)
 {
 	return (struct inflight_position){q->packed.used_pos, q->packed.used_wrap};
@@ -165,6 +174,45 @@ static uint32_t first_base(const struct virtq *q)
 	return WRAP_BIT << 16 | WRAP_BIT;
 }
 
+/*
+ * In order, replays are in the ring's next slots. A used descriptor of several that were cut off
+ * before the first one may stand there: all are as the driver made them again.
+ */
+static void restore_slots(struct virtq *q, struct inflight_position at)
+{
+	const struct inflight_packed_entry *entries = q->replay.copy->entries;
+
+	for (uint16_t i = 0; i < q->replay.count; i++) {
+		uint16_t entry = q->replay.replays[i].entry;
+
+		for (uint16_t n = 0; n < q->replay.replays[i].num; n++) {
+			const struct inflight_packed_entry *from = &entries[entry];
+			struct virtq_desc *d = &q->packed.desc[at.idx];
+
+			shared_store32(&d->len, from->len);
+			shared_store32((uint32_t *)(void *)&d->packed.id,
+				from->id | (uint32_t)from->flags << 16);
+			entry = from->next;
+			at = advance(q, at, 1);
+		}
+	}
+}
+
+/* As though each were given back, the last one first. */
+static void forget_replays(struct virtq *q)
+{
+	struct virtq_packed *p = &q->packed;
+
+	while (q->replay.count) {
+		uint16_t head = q->replay.replays[--q->replay.count].entry;
+		uint16_t last = q->replay.copy->entries[head].last;
+
+		inflight_packed_unmark(q->iq, head, last, p->free_head);
+		p->next[last] = p->free_head;
+		p->free_head = head;
+	}
+}
+
 static int packed_recover(struct virtq *q, struct err *e)
 {
 	uint32_t base = first_base(q);
@@ -175,8 +223,13 @@ static int packed_recover(struct virtq *q, struct err *e)
 		return err_set(e, ERR_FAILED, "VIRTQ-BASE", "base 0x%x is beyond the ring", base);
 	if (allocate(&q->packed, q->cfg.size, q->iq->entries, e) < 0 ||
 		inflight_packed_recover(q->iq, q->cfg.size, desc_available, q, &used,
-			&q->packed.free_head, q->packed.next, &q->replay, e) < 0 ||
-		claim_replays(q, e) < 0)
+			&q->packed.free_head, q->packed.next, &q->replay, e) < 0)
+		return -1;
+	if (q->cfg.in_order)
+		restore_slots(q, used);
+	if (q->cfg.refetch)
+		forget_replays(q);
+	if (claim_replays(q, e) < 0)
 		return -1;
 	/*
 	 * A region that was used knows better than base: a VMM that lost its back end does not see
@@ -340,14 +393,27 @@ static void packed_push(struct virtq *q, struct virtq_chain *chain, uint32_t wri
 	q->packed.staged[q->staged_count++] = (struct packed_staged){
 		.request = q->packed.requests[chain->slot],
 		.id = chain->id,
+		.joined = chain->joined,
 		.written = written,
 	};
 }
 
-static void write_used(struct virtq *q, const struct packed_staged *s)
+static void packed_give_back(struct virtq *q, const struct virtq_chain *chain)
 {
-	struct virtq_desc *d = &q->packed.desc[q->packed.used_pos];
-	uint16_t flags = q->packed.used_wrap ? DESC_F_AVAIL | DESC_F_USED : 0;
+	struct virtq_packed *p = &q->packed;
+	const struct packed_request *r = &p->requests[chain->slot];
+
+	inflight_packed_unmark(q->iq, r->entry, r->last, p->free_head);
+	p->next[r->last] = p->free_head;
+	p->free_head = r->entry;
+	p->desc_in_flight -= r->num;
+	set_avail(q, retreat(q, (struct inflight_position){p->avail_pos, p->avail_wrap}, r->num));
+}
+
+static void write_used(struct virtq *q, const struct packed_staged *s, struct inflight_position at)
+{
+	struct virtq_desc *d = &q->packed.desc[at.idx];
+	uint16_t flags = at.wrap ? DESC_F_AVAIL | DESC_F_USED : 0;
 
 	if (s->written)
 		flags |= DESC_F_WRITE;
@@ -357,19 +423,32 @@ static void write_used(struct virtq *q, const struct packed_staged *s)
 		virtq_log_host(q, d, sizeof(*d));
 }
 
-static void publish_one(struct virtq *q, const struct packed_staged *s)
+/* Several become visible as one (inflight_packed.c). */
+static void publish_group(struct virtq *q, const struct packed_staged *s, uint16_t count)
 {
 	struct virtq_packed *p = &q->packed;
-	const struct packed_request *r = &s->request;
-	struct inflight_position old = used_position(q), used = advance(q, old, r->num);
+	struct inflight_position old = used_position(q), used = old, at;
 
-	inflight_packed_prepare(q->iq, r->entry, r->last, p->free_head, used, old);
-	write_used(q, s);
-	inflight_packed_settle(q->iq, r->entry, used);
-	p->next[r->last] = p->free_head;
-	p->free_head = r->entry;
-	p->desc_in_flight -= r->num;
-	q->busy[s->id] = false;
+	for (uint16_t i = 0; i < count; i++) {
+		const struct packed_request *r = &s[i].request;
+
+		p->next[r->last] = i + 1 < count ? s[i + 1].request.entry : p->free_head;
+		inflight_packed_link(q->iq, r->last, p->next[r->last]);
+		used = advance(q, used, r->num);
+	}
+	inflight_packed_prepare(q->iq, s->request.entry, p->free_head, used, old);
+	at = used;
+	for (uint16_t i = count; i-- > 0;) {
+		at = retreat(q, at, s[i].request.num);
+		write_used(q, &s[i], at);
+	}
+	for (uint16_t i = 0; i < count; i++) {
+		inflight_packed_clear(q->iq, s[i].request.entry);
+		p->desc_in_flight -= s[i].request.num;
+		q->busy[s[i].id] = false;
+	}
+	inflight_packed_settle(q->iq, s->request.entry, used);
+	p->free_head = s->request.entry;
 	set_used(q, used);
 }
 
@@ -390,11 +469,15 @@ static bool wants_call(const struct virtq *q, uint16_t count)
 
 static bool packed_publish(struct virtq *q)
 {
-	uint16_t count = 0;
+	const struct packed_staged *staged = q->packed.staged;
+	uint16_t count = 0, first = 0;
 
 	for (uint16_t i = 0; i < q->staged_count; i++) {
-		publish_one(q, &q->packed.staged[i]);
-		count += q->packed.staged[i].request.num;
+		count += staged[i].request.num;
+		if (staged[i].joined && i + 1 < q->staged_count)
+			continue;
+		publish_group(q, &staged[first], i + 1 - first);
+		first = i + 1;
 	}
 	q->in_flight -= q->staged_count;
 	q->staged_count = 0;
@@ -455,6 +538,7 @@ const struct virtq_ops virtq_packed_ops = {
 	.recover = packed_recover,
 	.pop = packed_pop,
 	.push = packed_push,
+	.give_back = packed_give_back,
 	.publish = packed_publish,
 	.kicks_off = packed_kicks_off,
 	.kicks_on = packed_kicks_on,

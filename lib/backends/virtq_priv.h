@@ -39,6 +39,7 @@ struct virtq_ops {
 	int (*recover)(struct virtq *q, struct err *e);
 	struct virtq_chain *(*pop)(struct virtq *q);
 	void (*push)(struct virtq *q, struct virtq_chain *chain, uint32_t written);
+	void (*give_back)(struct virtq *q, const struct virtq_chain *chain);
 	/* Something is staged. True when the guest wants to be called for it. */
 	bool (*publish)(struct virtq *q);
 	void (*kicks_off)(struct virtq *q);

@@ -19,7 +19,8 @@
  * asks for nothing until 2^16 later. Both sides store, fence, then load the other's word, so that
  * one of the two always sees the other.
  *
- * Order of stores with the in-flight region: inflight.c.
+ * Order of stores with the in-flight region: inflight.c. A ring whose user completes in order may
+ * take back its last fetch: what is marked is still the first after the completed ones.
  */
 #include "lib/backends/virtq_priv.h"
 
@@ -83,6 +84,14 @@ static int split_locate(struct virtq *q, struct err *e)
 	return 0;
 }
 
+/* As though each were given back, the last one first. */
+static void forget_replays(struct virtq *q)
+{
+	q->split.avail_pos -= q->replay.count;
+	while (q->replay.count)
+		inflight_split_clear(q->iq, q->replay.replays[--q->replay.count].entry);
+}
+
 static int split_recover(struct virtq *q, struct err *e)
 {
 	struct virtq_split *s = &q->split;
@@ -93,13 +102,15 @@ static int split_recover(struct virtq *q, struct err *e)
 	s->used_pos = shared_load16(&s->used->idx);
 	if (inflight_split_recover(q->iq, q->cfg.size, s->used_pos, &q->replay, e) < 0)
 		return -1;
-	for (uint16_t i = 0; i < q->replay.count; i++)
-		q->busy[q->replay.replays[i].entry] = true;
 	/* A predecessor was here: it went as far as what it completed, plus what it did not. */
 	if (q->replay.count || (q->cfg.takeover && !q->replay.fresh))
 		s->avail_pos = s->used_pos + q->replay.count;
 	else
 		s->avail_pos = (uint16_t)q->cfg.base;
+	if (q->cfg.refetch)
+		forget_replays(q);
+	for (uint16_t i = 0; i < q->replay.count; i++)
+		q->busy[q->replay.replays[i].entry] = true;
 	s->avail_seen = s->avail_pos;
 	return 0;
 }
@@ -261,6 +272,12 @@ static void split_push(struct virtq *q, struct virtq_chain *chain, uint32_t writ
 	s->staged[q->staged_count++] = chain->id;
 }
 
+static void split_give_back(struct virtq *q, const struct virtq_chain *chain)
+{
+	inflight_split_clear(q->iq, chain->id);
+	q->split.avail_pos--;
+}
+
 static bool wants_call(const struct virtq *q, uint16_t old)
 {
 	const struct virtq_split *s = &q->split;
@@ -328,6 +345,7 @@ const struct virtq_ops virtq_split_ops = {
 	.recover = split_recover,
 	.pop = split_pop,
 	.push = split_push,
+	.give_back = split_give_back,
 	.publish = split_publish,
 	.kicks_off = split_kicks_off,
 	.kicks_on = split_kicks_on,

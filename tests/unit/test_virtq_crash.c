@@ -12,6 +12,9 @@
  *	none is done after its end	a request that is popped was not completed yet
  *	none is taken for new		one that was popped before comes back as a replay
  *	replays come first, in order	of their first fetching, which is the guest's order
+ *
+ * In order, requests are also given back, some become visible only together, and a successor may
+ * take none for a replay.
  */
 #include "config.h"
 
@@ -34,6 +37,10 @@
 #define SLOT_SIZE 0x1000ull
 #define NEVER     UINT32_MAX
 
+/* Seeds from here on. */
+#define IN_ORDER 1000u
+#define REFETCH  2000u
+
 #ifdef IOVD_SANITIZERS
 #define STEP 7 /* a fork costs so much more that a sample of the stores has to do */
 #else
@@ -45,11 +52,13 @@ enum exit_code { DONE = 0, WRONG = 1, STOPPED = 42 };
 struct request {
 	uint16_t id;
 	bool popped, completed;
+	unsigned int joined; /* so many behind it are seen together with it */
 };
 
 struct run {
 	struct driver driver;
 	int inflight_fd;
+	bool in_order, refetch;
 	bool reconnect; /* successors are started by the VMM, not by takeover */
 	uint32_t random;
 	unsigned int generation;
@@ -99,20 +108,31 @@ static bool submit(unsigned int seq)
 	return true;
 }
 
-static void guest_turn(void)
+/* Which request is there next, or TOTAL. */
+static unsigned int guest_take(void)
 {
+	unsigned int seq, answer;
 	uint32_t len;
 	uint16_t id;
 
-	while (pick(3) && driver_take(&run->driver, &id, &len)) {
-		unsigned int seq = run->by_id[id], answer;
+	if (!driver_take(&run->driver, &id, &len))
+		return TOTAL;
+	seq = run->by_id[id];
+	must(!run->requests[seq].completed);
+	memcpy(&answer, driver_host(&run->driver, slot_of(seq) + len), 4);
+	must(answer == ~seq);
+	run->requests[seq].completed = true;
+	run->completed++;
+	return seq;
+}
 
-		must(!run->requests[seq].completed);
-		memcpy(&answer, driver_host(&run->driver, slot_of(seq) + len), 4);
-		must(answer == ~seq);
-		run->requests[seq].completed = true;
-		run->completed++;
-	}
+static void guest_turn(void)
+{
+	unsigned int seq;
+
+	while (pick(3) && (seq = guest_take()) < TOTAL)
+		for (unsigned int n = run->requests[seq].joined, i = 1; i <= n; i++)
+			must(guest_take() == seq + i);
 	while (run->submitted < TOTAL && pick(4) && submit(run->submitted))
 		run->submitted++;
 }
@@ -140,7 +160,8 @@ static void take(struct device_state *s, struct virtq_chain *chain)
 	unsigned int seq = seq_of(chain);
 
 	must(!run->requests[seq].completed);
-	must(!run->requests[seq].popped || chain->replayed);
+	must(!run->requests[seq].popped || chain->replayed || run->refetch);
+	must(!chain->replayed || !run->refetch);
 	must(!chain->replayed || !s->new_seen);
 	must(seq >= s->next_seq);
 	must(chain->id == run->requests[seq].id);
@@ -161,6 +182,34 @@ static void complete_one(struct device_state *s)
 	s->held[i] = s->held[--s->count];
 }
 
+/* The oldest ones, seen together. */
+static void complete_in_order(struct device_state *s)
+{
+	unsigned int count = 1 + pick(s->count);
+
+	for (unsigned int i = 0; i < count; i++)
+		run->requests[seq_of(s->held[i])].joined = count - 1 - i;
+	for (unsigned int i = 0; i < count; i++) {
+		struct virtq_chain *chain = s->held[i];
+		unsigned int answer = ~seq_of(chain);
+
+		memcpy(chain->iov[chain->out_count + chain->in_count - 1].iov_base, &answer, 4);
+		chain->joined = i + 1 < count;
+		virtq_push(s->dev.q, chain, (uint32_t)chain->in_len);
+	}
+	s->count -= count;
+	memmove(&s->held[0], &s->held[count], s->count * sizeof(s->held[0]));
+}
+
+static void give_back_one(struct device_state *s)
+{
+	struct virtq_chain *chain = s->held[--s->count];
+
+	s->next_seq = seq_of(chain);
+	run->requests[s->next_seq].popped = false;
+	virtq_give_back(s->dev.q, chain);
+}
+
 static void device_turn(struct device_state *s)
 {
 	struct virtq_chain *chain;
@@ -168,8 +217,14 @@ static void device_turn(struct device_state *s)
 	while (pick(4) && (chain = virtq_pop(s->dev.q)))
 		take(s, chain);
 	must_msg(!virtq_broken(s->dev.q), "%s", virtq_broken(s->dev.q));
-	while (s->count && pick(3))
-		complete_one(s);
+	while (run->in_order && s->count && !pick(3) && !s->held[s->count - 1]->replayed)
+		give_back_one(s);
+	while (s->count && pick(3)) {
+		if (run->in_order)
+			complete_in_order(s);
+		else
+			complete_one(s);
+	}
 	if (pick(3))
 		virtq_publish(s->dev.q);
 	if (pick(2))
@@ -185,6 +240,8 @@ static void child(void)
 	if (run->generation)
 		guest_turn(); /* it does not stop when we do */
 	cfg.takeover = run->generation && !run->reconnect;
+	cfg.in_order = run->in_order;
+	cfg.refetch = run->refetch;
 	if (run->generation && !run->driver.opt.packed)
 		cfg.base = run->driver.used->idx; /* as QEMU has it then */
 	run->generation++;
@@ -229,6 +286,8 @@ static void begin(struct driver_options opt, uint32_t seed)
 	run->inflight_fd = inflight_memfd(&run->driver);
 	run->random = seed;
 	run->reconnect = seed % 2 == 0;
+	run->in_order = seed >= IN_ORDER;
+	run->refetch = seed >= REFETCH;
 }
 
 static void end(void)
@@ -324,6 +383,26 @@ START_TEST(packed_with_a_ring_of_one)
 }
 END_TEST
 
+START_TEST(split_in_order)
+{
+	sweep((struct driver_options){.size = 8}, IN_ORDER + 1);
+	sweep((struct driver_options){.size = 8, .event_idx = true}, REFETCH);
+	sweep((struct driver_options){.size = 4, .indirect = true}, REFETCH + 1);
+}
+END_TEST
+
+START_TEST(packed_in_order)
+{
+	sweep((struct driver_options){.size = 7, .packed = true}, IN_ORDER + 1);
+}
+END_TEST
+
+START_TEST(packed_in_order_fetched_again)
+{
+	sweep((struct driver_options){.size = 5, .packed = true, .indirect = true}, REFETCH);
+}
+END_TEST
+
 /* A long line of kills: every generation is stopped somewhere, for many seeds. */
 static void chain_of_kills(struct driver_options opt, uint32_t seed)
 {
@@ -348,11 +427,12 @@ START_TEST(many_kills_in_a_row)
 				       .packed = packed,
 				       .event_idx = event_idx,
 				       .indirect = true},
-			seed);
+			seed + (seed % 3) * IN_ORDER);
 	}
 }
 END_TEST
 
 UNIT_MAIN(split_survives_every_store, split_after_a_reconnect, split_with_indirect_and_event_index,
 	packed_survives_every_store, packed_after_a_reconnect,
-	packed_with_requests_as_long_as_the_ring, packed_with_a_ring_of_one, many_kills_in_a_row)
+	packed_with_requests_as_long_as_the_ring, packed_with_a_ring_of_one, split_in_order,
+	packed_in_order, packed_in_order_fetched_again, many_kills_in_a_row)
