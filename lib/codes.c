@@ -4,7 +4,8 @@
 #include <string.h>
 
 extern const struct code_area codes_host, codes_groups, codes_devices, codes_drivers, codes_vms,
-	codes_libvirt, codes_nbd, codes_states, codes_moves, codes_vhost, codes_service;
+	codes_libvirt, codes_nbd, codes_states, codes_moves, codes_vhost, codes_service,
+	codes_faults;
 
 const struct code_area *const code_areas[] = {
 	&codes_host,
@@ -17,6 +18,7 @@ const struct code_area *const code_areas[] = {
 	&codes_states,
 	&codes_moves,
 	&codes_vhost,
+	&codes_faults,
 	&codes_service,
 };
 const size_t code_area_count = ARRAY_SIZE(code_areas);

@@ -157,6 +157,25 @@ static int file_open(const struct sysroot *root, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
+int sysroot_open_stream(const struct sysroot *root, const char *path)
+{
+	auto_close int at = in_root_open(root, path, root->live ? O_RDONLY | O_NONBLOCK : O_PATH);
+	struct stat st;
+	char again[32];
+	int fd;
+
+	if (at < 0 || root->live)
+		return steal_fd(&at);
+	if (fstat(at, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", at);
+	/* A FIFO that we can write, too, has no end when its last writer goes. */
+	fd = open(again, (S_ISFIFO(st.st_mode) ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 /*
  * Reads an attribute, at most `size` bytes: the length, or -EFBIG. The kernel gives all of one in
  * one read (and so does a file of a tree): less than was asked for is all there is.

@@ -84,6 +84,12 @@ int sysfs_list(const struct sysfs_dir *d, struct name_list *list);
 void name_list_release(struct name_list *list);
 #define auto_names __attribute__((cleanup(name_list_release)))
 
+/*
+ * A descriptor to read what goes on and on, without waiting: whatever it is on the live host; in a
+ * recorded tree a file, or a FIFO that the caller has made. Or -errno.
+ */
+int sysroot_open_stream(const struct sysroot *root, const char *path);
+
 /* A whole file of at most `limit` bytes, terminated, to be freed by the caller. */
 int sysroot_read_file(const struct sysroot *root, const char *path, size_t limit, char **text);
 
