@@ -23,6 +23,11 @@ mount /dev/vda /mnt && cd /mnt
 for i in $(seq {FILES}); do dd if=/dev/urandom of=$i bs=1M count=1; done 2>/dev/null
 sha256sum $(seq {FILES}) >sums && sync && echo 3 >/proc/sys/vm/drop_caches
 """
+# So much is dirty in every pass that QEMU cannot come to an end by itself: it would stop the guest.
+DIRTY = """
+dd if=/dev/urandom of=/tmp/one bs=1M count=48 2>/dev/null
+until [ -e /tmp/enough ]; do dd if=/tmp/one of=/tmp/two bs=1M conv=notrunc 2>/dev/null; done
+"""
 # Done when QEMU has sent all pages once: what the worker writes now must be sent again.
 FILL = f"cd /mnt && cat $(seq {FILES}) >/dev/null"
 
@@ -39,11 +44,14 @@ def migrate(source, destination, uri, hand_over):
         {"capability": name, "state": True} for name in ("events", "pause-before-switchover")
     ]
     source.qmp.command("migrate-set-capabilities", capabilities=capabilities)
-    limit(source, bandwidth=100 << 20, downtime=1)
+    limit(source, bandwidth=64 << 20, downtime=1)
+    dirtier = source.start(DIRTY)
     source.qmp.command("migrate", uri=uri)
     source.qmp.event("MIGRATION_PASS", 60, lambda data: data["pass"] == 2)
     # What is dirty now keeps QEMU busy at this speed until the files were read.
     limit(source, bandwidth=1 << 20, downtime=1)
+    source.run("touch /tmp/enough")
+    source.result(dirtier)
     source.run(FILL)
     limit(source, bandwidth=1 << 30, downtime=1000)
     wait(source, "pre-switchover")
