@@ -57,6 +57,23 @@ static int save_write(const char *path, const char *text, size_t *len, struct er
 	return rc;
 }
 
+/* What is carried is in the file now: the VMM may stop the machine. */
+static int save_tell(struct cli *cli, const char *vm, const char *receipt, struct err *e)
+{
+	struct json_out o;
+
+	if (!receipt)
+		return 0;
+	json_out_init(&o);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "vm", vm);
+	json_out_str(&o, "receipt", receipt);
+	json_out_end(&o);
+	if (call_with(cli, "Stored", &o, false, e) == 0)
+		return 0;
+	return err_wrap(e, "the file is written, but the VMM cannot stop the machine");
+}
+
 static int save_run(
 	struct cli *cli, const struct cmd *cmd, const struct cmd_args *args, struct err *e)
 {
@@ -69,8 +86,11 @@ static int save_run(
 	if (call_daemon(cli, "Save", cmd, args, false, e) < 0)
 		return -1;
 	reply = out_parse(cli, e);
-	if (!reply || save_write(path, json_member_str(reply, "state"), &len, e) < 0)
-		return reply ? err_wrap(e, "save %s", args->words[0]) : -1;
+	if (!reply)
+		return -1;
+	if (save_write(path, json_member_str(reply, "state"), &len, e) < 0 ||
+		save_tell(cli, args->words[0], json_member_str(reply, "receipt"), e) < 0)
+		return err_wrap(e, "save %s", args->words[0]);
 	return save_print(cli, args->words[0], path, len, json_member(reply, "attachments"), e);
 }
 

@@ -48,6 +48,7 @@ const struct method dispatch_methods[] = {
 		.run = do_recover},
 	{MANAGER("Resume"), ROLE_CHANGE, LOCK_JOB, .params = &do_resume_params, .run = do_resume},
 	{MANAGER("Save"), ROLE_CHANGE, LOCK_NONE, .params = &do_save_params, .run = do_save},
+	{MANAGER("Stored"), ROLE_CHANGE, LOCK_NONE, .params = &do_stored_params, .run = do_stored},
 	{MANAGER("Restore"), ROLE_CHANGE, LOCK_JOB, .params = &do_restore_params,
 		.run = do_restore},
 

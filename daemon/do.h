@@ -51,10 +51,12 @@ extern const struct json_params do_resume_params;
 
 /* do_save.c, do_iostate.c */
 void do_save(struct request *rq, const void *args);
+void do_stored(struct request *rq, const void *args);
 void do_restore(struct request *rq, const void *args);
 void do_reserve(struct request *rq, const void *args);
 void do_check_move(struct request *rq, const void *args);
 extern const struct json_params do_save_params;
+extern const struct json_params do_stored_params;
 extern const struct json_params do_restore_params;
 extern const struct json_params do_reserve_params;
 extern const struct json_params do_check_move_params;

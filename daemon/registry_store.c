@@ -157,8 +157,9 @@ static int load_row(void *arg, const struct store_row *row)
 	}
 	a->kept = (enum attachment_kept)kept;
 	a->restoring = store_row_int(row, 17) != 0;
-	a->gate = (unsigned int)store_row_int(row, 11) &
-		  (SESSION_GATE_SHUT | SESSION_GATE_CARRY | SESSION_GATE_FENCE);
+	a->gate =
+		(unsigned int)store_row_int(row, 11) &
+		(SESSION_GATE_SHUT | SESSION_GATE_CARRY | SESSION_GATE_FENCE | SESSION_GATE_STORED);
 	a->quiesced = a->gate != 0;
 	/* Not a change of what is: only now is it known here. */
 	if (a->kept == KEPT_ATTACHED)

@@ -26,6 +26,8 @@
 	0x10u /* with SHUT: the worker is idle; only a successor can be otherwise */
 #define SESSION_GATE_FENCE                                                                         \
 	0x20u /* with CARRY: the path is being ended: what fails is carried, too */
+#define SESSION_GATE_STORED                                                                        \
+	0x40u /* with CARRY: what is carried is kept elsewhere, too: the VMM may stop without it */
 
 static inline uint64_t session_gate_word(uint64_t serial, unsigned int flags)
 {

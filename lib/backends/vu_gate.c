@@ -33,6 +33,11 @@
  * the daemon has somebody end the path to the disk: whether that was proven, it knows. When the gate opens, those that this very worker
  * has parked go to the host again, in their order; a successor replays them.
  *
+ * A VMM that stops its rings is about to take the guest's memory elsewhere, where the requests that are
+ * carried are known only by the list that was made of them here. So it does not hear where a ring
+ * stands before the daemon says that this list is "stored", on a disk or by the other side; when
+ * nobody says so, it is sent off at the drain's deadline, and brings its region back when it comes again.
+ *
  * Armed, the gate shuts by itself when the VMM stops a ring while writes to memory are logged: the
  * machine is about to go on elsewhere. By the time that the VMM hears where the ring stands, the page
  * says that the gate is shut, so nothing that the VMM does from then on -- start the rings again, as

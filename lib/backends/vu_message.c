@@ -180,7 +180,8 @@ static void drain_timer_due(void *arg, unsigned int events)
 	(void)events;
 	if (s->ending)
 		return;
-	err_set(&e, ERR_TIMED_OUT, "VU-DRAIN", "%u requests do not end within %lu ms", s->in_flight,
+	err_set(&e, ERR_TIMED_OUT, "VU-DRAIN", "%u requests %s within %lu ms", vu_rings_taken(s),
+		vu_rings_busy(s) ? "do not end" : "that only wait are stored nowhere else",
 		(unsigned long)s->cfg.drain_timeout_ms);
 	err_wrap(&e, "%s", vu_request_name(s->in.msg.request));
 	vu_end(s, &e);

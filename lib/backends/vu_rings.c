@@ -310,7 +310,11 @@ static bool may_leave_waiting(const struct vu_ring *r)
 
 	if (!r->q || virtq_broken(r->q) || !virtq_in_flight(r->q))
 		return true;
-	return !s->page->inflight.ours && !(s->page->features & VHOST_F_LOG_ALL);
+	if (s->page->inflight.ours) /* which ends with the ring */
+		return false;
+	if (vu_gate_carries(s))
+		return s->page->gate.word & SESSION_GATE_STORED;
+	return !(s->page->features & VHOST_F_LOG_ALL);
 }
 
 unsigned int vu_rings_busy(const struct vu_session *s)

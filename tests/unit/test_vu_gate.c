@@ -12,9 +12,11 @@
 #include "tests/unit/unit.h"
 #include "tests/unit/vmm.h"
 
-#define SHUT(n) session_gate_word(n, SESSION_GATE_SHUT)
-#define OPEN(n) session_gate_word(n, 0)
-#define ARM(n)  session_gate_word(n, SESSION_GATE_ARM)
+#define SHUT(n)   session_gate_word(n, SESSION_GATE_SHUT)
+#define OPEN(n)   session_gate_word(n, 0)
+#define ARM(n)    session_gate_word(n, SESSION_GATE_ARM)
+#define CARRY(n)  session_gate_word(n, SESSION_GATE_SHUT | SESSION_GATE_CARRY)
+#define STORED(n) session_gate_word(n, SESSION_GATE_SHUT | SESSION_GATE_CARRY | SESSION_GATE_STORED)
 
 static void connect_ring(struct vmm *v)
 {
@@ -339,7 +341,97 @@ START_TEST(replays_wait_behind_a_settled_gate)
 }
 END_TEST
 
+static bool is_at_work(void *arg)
+{
+	const struct rig *r = arg;
+
+	return (__atomic_load_n(&r->page->message.word, __ATOMIC_ACQUIRE) & 0xffff) == MSG_ACTING;
+}
+
+static void expect_no_answer(struct vmm *v)
+{
+	char c;
+
+	rig_until(&v->rig, NULL, NULL);
+	ck_assert_int_lt(recv(v->rig.vmm, &c, 1, MSG_DONTWAIT | MSG_PEEK), 0);
+}
+
+/* With a request that was in flight when the gate was shut, and is carried. */
+static void connect_carried(struct vmm *v)
+{
+	uint32_t base;
+
+	connect_ring(v);
+	base = vmm_get_base(v);
+	vmm_ask(v, 1, false, 0);
+	mark_first_in_flight(v);
+	rig_tell_gate(&v->rig, CARRY(1));
+	rig_until_settled(&v->rig);
+	vmm_set_inflight(v);
+	vmm_start_ring(v, base);
+	look_nothing_comes(v);
+}
+
+/* The machine stops before the list of what is carried is kept anywhere: it is not told where it stands. */
+START_TEST(nobody_stops_with_what_is_not_stored)
+{
+	const struct vu_vring_state ring = {0, 0};
+	struct vu_vring_state state;
+	struct vmm v;
+	int fd;
+
+	vmm_open(&v, (struct rig_options){.drain_timeout_ms = 600000});
+	connect_carried(&v);
+	rig_send(&v.rig, VU_GET_VRING_BASE, 0, &ring, sizeof(ring), NULL, 0);
+	rig_until(&v.rig, is_at_work, &v.rig);
+	for (unsigned int n = 0; n < 2; n++) {
+		expect_no_answer(&v);
+		kill(v.rig.worker, SIGKILL);
+		rig_tell_gate(&v.rig, CARRY(2 + n));
+		rig_until_settled(&v.rig);
+	}
+	expect_no_answer(&v);
+	rig_tell_gate(&v.rig, STORED(4));
+	rig_reply(&v.rig, VU_GET_VRING_BASE, &state, sizeof(state), &fd);
+	ck_assert_uint_eq(state.num, 1);
+	vmm_set_inflight(&v);
+	vmm_start_ring(&v, state.num);
+	ck_assert_uint_eq(vmm_get_base(&v), 1); /* as often as it likes */
+	vmm_set_inflight(&v);
+	vmm_start_ring(&v, 1);
+	look_nothing_comes(&v);
+	rig_tell_gate(&v.rig, OPEN(5));
+	vmm_await(&v, 1);
+	ck_assert_uint_eq(v.rig.page->replayed, 1);
+	vmm_close(&v);
+}
+END_TEST
+
+/* Nobody stores it: the VMM does not wait for ever, and has its requests done when it comes again. */
+START_TEST(not_stored_it_is_sent_off)
+{
+	const struct vu_vring_state ring = {0, 0};
+	struct vmm v;
+
+	vmm_open(&v, (struct rig_options){.drain_timeout_ms = 100});
+	connect_carried(&v);
+	rig_send(&v.rig, VU_GET_VRING_BASE, 0, &ring, sizeof(ring), NULL, 0);
+	rig_until_closed(&v.rig);
+	rig_connect(&v.rig);
+	vmm_greet(&v);
+	vmm_set_inflight(&v);
+	vmm_share_memory(&v, VU_ADD_MEM_REG);
+	vmm_start_ring(&v, 0);
+	look_nothing_comes(&v);
+	rig_tell_gate(&v.rig, OPEN(2));
+	vmm_await(&v, 1);
+	ck_assert_uint_eq(v.rig.page->replayed, 1);
+	vmm_close(&v);
+}
+END_TEST
+
 UNIT_MAIN(nothing_passes_a_shut_gate, killed_at_every_point, a_successor_is_as_shut,
 	an_old_word_is_not_obeyed, the_vmm_is_served_behind_it,
 	armed_it_shuts_as_the_machine_leaves, armed_and_killed_at_every_point,
-	nobody_is_let_in_while_it_is_away, replays_wait_behind_a_settled_gate)
+	nobody_is_let_in_while_it_is_away, replays_wait_behind_a_settled_gate,
+	nobody_stops_with_what_is_not_stored, not_stored_it_is_sent_off)
