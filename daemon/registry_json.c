@@ -109,6 +109,14 @@ static void put_requests(const struct attachment *a, struct json_out *o)
 	json_out_end(o);
 }
 
+static void put_replayed(const struct attachment *a, struct json_out *o)
+{
+	struct session_status status;
+
+	if (a->page_fd >= 0 && session_page_status(a->page_fd, &status, NULL) == 0)
+		json_out_u64(o, "replayed", MIN(status.replayed, INT64_MAX));
+}
+
 static void put_members(const struct registry *r, const struct attachment *a, struct json_out *o)
 {
 	char socket[PATH_MAX];
@@ -154,6 +162,7 @@ void attachment_put_all(
 	json_out_object(o, key);
 	put_members(r, a, o);
 	put_requests(a, o);
+	put_replayed(a, o);
 	json_out_end(o);
 }
 

@@ -32,9 +32,16 @@ class Qmp:
         line, self._pending = self._pending.split(b"\n", 1)
         return json.loads(line)
 
-    def command(self, name, seconds=30, **arguments):
-        """Runs a command; its return value. An error of QEMU's is a failure of the test."""
+    def begin(self, name, **arguments):
+        """Sends a command, whose result() is asked for later."""
         self._sock.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
+
+    def is_silent(self, seconds):
+        """Whether nothing comes for so long."""
+        return not self._pending and not select.select([self._sock], [], [], seconds)[0]
+
+    def result(self, name, seconds=30):
+        """What the command that was begun has returned. An error of QEMU's is a failure of the test."""
         deadline = Deadline(seconds, f"QMP {name}")
         while True:
             message = self._read(deadline)
@@ -44,6 +51,11 @@ class Qmp:
                 raise Failed(f"QMP {name}: {message['error']['desc']}")
             if "event" in message:
                 self._events.append(message)
+
+    def command(self, name, seconds=30, **arguments):
+        """Runs a command; its return value."""
+        self.begin(name, **arguments)
+        return self.result(name, seconds)
 
     def event(self, name, seconds=30, match=lambda data: True):
         """Waits for an event whose data match; events are consumed in order."""
