@@ -11,7 +11,7 @@
 #include "proto/json.h"
 
 #define CMD_MAX_WORDS   2
-#define CMD_MAX_OPTIONS 14
+#define CMD_MAX_OPTIONS 20
 #define CMD_MAX_PAIRS   32
 
 enum out_form {

@@ -111,6 +111,8 @@ const struct cmd cmd_attach = {
 				.help = "a request that takes longer has failed (30000 with hold; "
 					"0: "
 					"none)"},
+			{"--set", "set", CMD_TEXT, "KEY=VALUE[,KEY=VALUE]",
+				.help = "of a virtual function: as 'vf set', while it is given"},
 			{"--fix", "fix", CMD_FLAG,
 				.help = "let a domain that is shut off share its memory"},
 			{"--dry-run", "dry_run", CMD_FLAG,

@@ -6,6 +6,7 @@
 #include "daemon/attach.h"
 #include "daemon/daemon.h"
 #include "daemon/inventory.h"
+#include "daemon/vf_pool.h"
 
 static const struct {
 	const char *code;
@@ -88,7 +89,9 @@ int attach_choose(struct daemon *d, const char *name, const char *path, struct a
 {
 	const char *wanted = path && strcmp(path, "auto") != 0 ? path : NULL;
 
-	*c = (struct attach_choice){.device = inventory_resolve(d->inventory, name, e)};
+	*c = (struct attach_choice){.device = vf_pool_is(name)
+						      ? vf_pool_choose(d, name, e)
+						      : inventory_resolve(d->inventory, name, e)};
 	if (!c->device)
 		return -1;
 	go_below(d, wanted, c);

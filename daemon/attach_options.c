@@ -29,6 +29,7 @@ static const struct json_field attach_fields[] = {
 	FIELD(fence, STRING, .max = ATTACHMENT_FENCE_SIZE - 1),
 	FIELD(io_timeout_ms, U64, .max = ATTACH_IO_TIMEOUT_MAX_MS,
 		.absent = ATTACH_IO_TIMEOUT_ABSENT),
+	FIELD(set, STRING, .max = VF_SETTINGS_TEXT - 1),
 	FIELD(dry_run, BOOL),
 	FIELD(fix, BOOL),
 };
@@ -158,6 +159,8 @@ int attach_options_check_path(const struct attachment_spec *spec, struct err *e)
 {
 	const struct attachment_rescue *r = &spec->rescue;
 
+	if (spec->path != ATTACHMENT_PASSTHROUGH && spec->vf.settings.has)
+		return err_set(e, ERR_USAGE, "PATH", "only virtual functions can be set");
 	if (spec->path == ATTACHMENT_PARAVIRT ||
 		(!r->spare_count && !r->fence[0] && !r->io_timeout_ms))
 		return 0;
@@ -196,7 +199,8 @@ int attach_options_read(const struct attach_args *a, struct attach_wish *w, stru
 	w->fix = a->fix;
 	w->dry_run = a->dry_run;
 	if (choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, w, e) < 0 ||
-		choose_on_error(a->on_error, spec, e) < 0 || choose_rescue(a, spec, e) < 0)
+		choose_on_error(a->on_error, spec, e) < 0 || choose_rescue(a, spec, e) < 0 ||
+		(a->set && vf_settings_read(a->set, &spec->vf.settings, e) < 0))
 		return -1;
 	return choose_allow(a->allow, w, e);
 }
@@ -214,6 +218,20 @@ static bool rescue_is_same(const struct attachment_spec *has, const struct attac
 	return !a->spare || x->spare_count == y->spare_count;
 }
 
+static bool vf_is_same(const struct attachment_vf *has, const struct attach_args *a)
+{
+	struct vf_settings wanted;
+	char x[VF_SETTINGS_TEXT], y[VF_SETTINGS_TEXT];
+
+	if (!a->set)
+		return true;
+	if (vf_settings_read(a->set, &wanted, NULL) < 0)
+		return false;
+	vf_settings_write(&has->settings, x);
+	vf_settings_write(&wanted, y);
+	return strcmp(x, y) == 0;
+}
+
 int attach_options_check_same(const struct attachment *there, const struct attachment_spec *wanted,
 	const struct attach_args *a, struct err *e)
 {
@@ -223,7 +241,7 @@ int attach_options_check_same(const struct attachment *there, const struct attac
 		(!a->cache || has->cache == wanted->cache) &&
 		(!a->on_error || has->on_error == wanted->on_error) &&
 		(!a->owner || strcmp(has->owner, wanted->owner) == 0) &&
-		rescue_is_same(has, wanted, a))
+		rescue_is_same(has, wanted, a) && vf_is_same(&has->vf, a))
 		return 0;
 	err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is attached to %s already, but otherwise",
 		has->device, has->vm);

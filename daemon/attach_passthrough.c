@@ -6,14 +6,16 @@
  *		bind its group to VFIO	| undo: give the drivers back
  *		make its group translate| undo: give the group its type back
  *		block and reset it	  by a hand; the block ends with the hand
+ *		set it as wanted	| undo: set it as it was  (VFs: daemon/vf_given.c)
  *		keep it as attached	  commits
  *		open its node		  to the user that the VMM runs as
  *
  * renew:	shut its node		  its VMM has ended, or the daemon was not there to see
- *		bind, translate, block and reset it; open its node
+ *		bind, translate, block and reset it; set it as wanted; open its node
  *
  * detach:	shut its node		| undo: open it
  *		block and reset it
+ *		set it as it was	| undo: set it as wanted
  *		keep it as detaching	  commits
  *		give the group its type back
  *		give the drivers back
@@ -37,6 +39,7 @@
 #include "daemon/inventory.h"
 #include "daemon/passthrough.h"
 #include "daemon/passthrough_plan.h"
+#include "daemon/vf_given.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
@@ -251,6 +254,7 @@ static const struct stage attach_stages[] = {
 	{"bind its group to VFIO", .run = passthrough_bind, .undo = passthrough_unbind},
 	{"make its group translate", .run = passthrough_translate, .undo = passthrough_untranslate},
 	{"block and reset it", .run = passthrough_reset},
+	{"set it as wanted", .run = vf_given_set, .undo = vf_given_restore},
 	{"keep it as attached", .run = op_keep_attached, .commits = true},
 	{"open its node", .run = passthrough_open},
 };
@@ -262,6 +266,7 @@ static const struct stage renew_stages[] = {
 	{"bind its group to VFIO", .run = passthrough_bind},
 	{"make its group translate", .run = passthrough_translate},
 	{"block and reset it", .run = passthrough_reset},
+	{"set it as wanted", .run = vf_given_set},
 	{"keep it as renewed", .run = op_keep_attached, .commits = true},
 	{"open its node", .run = passthrough_open},
 };
@@ -270,6 +275,7 @@ static const struct stages_table renew_table = {"renew", renew_stages, ARRAY_SIZ
 static const struct stage detach_stages[] = {
 	{"shut its node", .run = passthrough_shut, .undo = passthrough_open},
 	{"block and reset it", .run = passthrough_reset},
+	{"set it as it was", .run = vf_given_restore, .undo = vf_given_set},
 	{"keep it as detaching", .run = op_keep_detaching, .commits = true},
 	{"give the group its type back", .run = detach_untranslate},
 	{"give the drivers back", .run = detach_unbind},
@@ -281,6 +287,7 @@ static const struct stage attach_domain_stages[] = {
 	{"bind its group to VFIO", .run = passthrough_bind, .undo = passthrough_unbind},
 	{"make its group translate", .run = passthrough_translate, .undo = passthrough_untranslate},
 	{"block and reset it", .run = passthrough_reset},
+	{"set it as wanted", .run = vf_given_set, .undo = vf_given_restore},
 	{"open its node", .run = passthrough_open, .undo = passthrough_shut},
 	{"put it into the definition", .run = op_define, .undo = op_undefine},
 	{"plug it into the running domain", .run = op_plug, .undo = op_unplug},
@@ -294,6 +301,7 @@ static const struct stage detach_domain_stages[] = {
 	{"take it out of the definition", .run = op_undefine, .undo = op_define},
 	{"shut its node", .run = passthrough_shut, .undo = passthrough_open},
 	{"block and reset it", .run = passthrough_reset},
+	{"set it as it was", .run = vf_given_restore, .undo = vf_given_set},
 	{"keep it as detaching", .run = op_keep_detaching, .commits = true},
 	{"give the group its type back", .run = detach_untranslate},
 	{"give the drivers back", .run = detach_unbind},
@@ -334,6 +342,7 @@ static bool is_no_reset(const struct err *e)
 
 static void passthrough_keep_up(struct daemon *d, struct attachment *a, const struct err *failed)
 {
+	vf_given_look(d, a);
 	if (failed && is_no_reset(failed))
 		a->is_untrusted = true;
 	else if (!failed)
@@ -353,6 +362,7 @@ static void passthrough_keep_up(struct daemon *d, struct attachment *a, const st
 /* Whoever has it open goes on with it; if nobody has, nobody knows what was done to it. */
 static void passthrough_adopt(struct daemon *d, struct attachment *a)
 {
+	vf_given_look(d, a);
 	passthrough_listen(d->passthrough, a);
 	if (!passthrough_look(d->passthrough, a))
 		attach_renew(d, a);

@@ -18,6 +18,7 @@
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
 #include "daemon/registry.h"
+#include "daemon/vf_pool.h"
 #include "lib/cleanup.h"
 
 #define NAMES_MAX 1000 /* disk0, disk1, ... that are tried */
@@ -325,6 +326,19 @@ static int check_pf(struct daemon *d, const struct device *device, struct err *e
 	return jobs_check_free(d->jobs, "attach", object, e);
 }
 
+/* By a rule each attach is another device, unless it says of which attachment it is (--as). */
+static const char *name_of_device(const struct attach_args *a, struct attach_wish *w)
+{
+	const struct attachment *there;
+
+	if (!vf_pool_is(a->device))
+		return a->device;
+	str_copy(w->spec.vf.pool, sizeof(w->spec.vf.pool), a->device);
+	there = a->as ? registry_by_name(w->d->registry, w->spec.vm, a->as) : NULL;
+	return there && strcmp(there->spec.vf.pool, a->device) == 0 ? there->spec.device
+								    : a->device;
+}
+
 /* Which device, by which path; under what name. 1: it was there, and is answered. */
 static int attach_find_out(
 	struct request *rq, const struct attach_args *a, struct attach_wish *w, struct err *e)
@@ -335,7 +349,7 @@ static int attach_find_out(
 	enum device_class class;
 	int rc;
 
-	if (attach_choose(w->d, a->device, a->path, &choice, e) < 0)
+	if (attach_choose(w->d, name_of_device(a, w), a->path, &choice, e) < 0)
 		return -1;
 	device = choice.device;
 	w->spec.path = choice.path;
@@ -431,6 +445,7 @@ static int described_begin(const struct described *x, struct err *e)
 		.io_timeout_ms = one->rescue.io_timeout_ms,
 		.fence = one->rescue.fence[0] ? one->rescue.fence : NULL,
 		.spare = spares,
+		.set = one->set[0] ? one->set : NULL,
 		.readonly = one->readonly,
 	};
 	struct attach_wish w = {.d = x->d, .disk_fd = -1};
@@ -443,6 +458,7 @@ static int described_begin(const struct described *x, struct err *e)
 		return err_set(
 			e, ERR_USAGE, JSON_CODE_PARAM, "%s is no disk's target", one->target);
 	w.is_defined = true;
+	str_copy(w.spec.vf.pool, sizeof(w.spec.vf.pool), one->pool);
 	if (attach_find_out(NULL, &args, &w, e) < 0)
 		return -1;
 	return attach_begin(NULL, &w, x->done, x->arg, e);

@@ -12,6 +12,7 @@
 #include "daemon/jobs.h"
 #include "daemon/registry.h"
 #include "daemon/vf.h"
+#include "daemon/vf_given.h"
 #include "lib/cleanup.h"
 #include "lib/iommu/bind.h"
 
@@ -457,18 +458,6 @@ static void set_ended(void *arg, const struct err *e)
 		change_fail(x, &own);
 }
 
-/* A switch that the driver does not show is one that it does not have. */
-static int check_known(const struct vf_change *x, const struct vf_settings *now, struct err *e)
-{
-	unsigned int missing = x->set.wanted.has & ~now->has;
-
-	if (!missing)
-		return 0;
-	err_set(e, ERR_REFUSED, "VF-DRIVER", "the driver of %s knows no %s", x->set.pf,
-		vf_setting_names[__builtin_ctz(missing)]);
-	return err_evidence(e, "the kernel does not show it for VF %u", x->set.index);
-}
-
 static void set_looked(void *arg, const struct vf_settings *now, const struct err *e)
 {
 	struct vf_change *x = arg;
@@ -480,7 +469,8 @@ static void set_looked(void *arg, const struct vf_settings *now, const struct er
 		return;
 	}
 	x->set.before = *now;
-	if (check_known(x, now, &own) < 0 || vf_change_settings(x->d, &x->set, &caller, &own) < 0)
+	if (vf_given_check_known(x->set.pf, &x->set.wanted, now, &own) < 0 ||
+		vf_change_settings(x->d, &x->set, &caller, &own) < 0)
 		change_fail(x, &own);
 }
 

@@ -5,7 +5,7 @@
  *	<iovd:attachments xmlns:iovd="https://iovd.org/xmlns/domain/1">
  *	  <attachment name='root' device='/srv/root.img' path='paravirt' target='vda' queues='1'
  *	              cache='none' on_error='hold' readonly='no' owner='libvirt-qemu'
- *	              io_timeout='30000' fence='/usr/sbin/fence-path'>
+ *	              io_timeout='30000' fence='/usr/sbin/fence-path' pool='' set=''>
  *	    <spare device='/srv/other-path.img'/>
  *	  </attachment>
  *	</iovd:attachments>
@@ -220,19 +220,23 @@ static int put_spares(FILE *f, const struct attachment_rescue *rescue)
 
 static int put_description(FILE *f, const struct attachment_spec *spec)
 {
-	char device[PATH_MAX], fence[2 * ATTACHMENT_FENCE_SIZE];
+	char device[PATH_MAX], fence[2 * ATTACHMENT_FENCE_SIZE], pool[2 * sizeof(spec->vf.pool)];
+	char set[VF_SETTINGS_TEXT];
 	int rc;
 
+	vf_settings_write(&spec->vf.settings, set);
 	if (!xml_escape(device, sizeof(device), spec->device) ||
-		!xml_escape(fence, sizeof(fence), spec->rescue.fence))
+		!xml_escape(fence, sizeof(fence), spec->rescue.fence) ||
+		!xml_escape(pool, sizeof(pool), spec->vf.pool))
 		return -1;
 	rc = fprintf(f,
 		"<attachment name='%s' device='%s' path='%s' target='%s' queues='%u' cache='%s' "
-		"on_error='%s' readonly='%s' owner='%s' io_timeout='%llu' fence='%s'>",
+		"on_error='%s' readonly='%s' owner='%s' io_timeout='%llu' fence='%s' pool='%s' "
+		"set='%s'>",
 		spec->name, device, attachment_path_names[spec->path], spec->target, spec->queues,
 		attachment_cache_names[spec->cache], attachment_on_error_names[spec->on_error],
 		spec->readonly ? "yes" : "no", spec->owner,
-		(unsigned long long)spec->rescue.io_timeout_ms, fence);
+		(unsigned long long)spec->rescue.io_timeout_ms, fence, pool, set);
 	return rc < 0 ? rc : put_spares(f, &spec->rescue);
 }
 
@@ -287,6 +291,8 @@ static void read_description(const struct xml *x, struct domain_description *d)
 	xml_attribute(x, "on_error", d->on_error, sizeof(d->on_error));
 	xml_attribute(x, "target", d->target, sizeof(d->target));
 	xml_attribute(x, "fence", d->rescue.fence, sizeof(d->rescue.fence));
+	xml_attribute(x, "pool", d->pool, sizeof(d->pool));
+	xml_attribute(x, "set", d->set, sizeof(d->set));
 	d->rescue.io_timeout_ms = number_of(x, "io_timeout", ATTACH_IO_TIMEOUT_ABSENT);
 	d->queues = number_of(x, "queues", 0);
 	d->readonly = attribute_is(x, "readonly", "yes");

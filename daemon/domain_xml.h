@@ -42,6 +42,7 @@ char *domain_xml_metadata(struct registry *r, const char *uuid, const struct att
 struct domain_description {
 	char device[PATH_MAX];
 	char name[64], owner[64], path[32], cache[32], on_error[32], target[32];
+	char pool[256], set[VF_SETTINGS_TEXT];
 	uint64_t queues;
 	bool readonly;
 	struct attachment_rescue rescue;

@@ -32,5 +32,6 @@ const struct hand_work hand_works[] = {
 	{"vf-online", sizeof(struct sriov_facts), vf_work_online},
 	{"vf-get", sizeof(struct vf_settings), vf_work_get},
 	{"vf-set", sizeof(struct vf_settings), vf_work_set},
+	{"vf-fit", sizeof(struct vf_settings), vf_work_fit},
 };
 const unsigned int hand_work_count = ARRAY_SIZE(hand_works);

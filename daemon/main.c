@@ -36,6 +36,7 @@
 #include "daemon/supervisor.h"
 #include "daemon/server.h"
 #include "daemon/vf.h"
+#include "daemon/vf_given.h"
 #include "lib/cleanup.h"
 #include "lib/err.h"
 #include "lib/fdio.h"
@@ -220,6 +221,7 @@ static void main_tell(void *arg, const char *event, const char *id, const char *
 
 	events_emit(p->daemon.events, event, "device", id, json, len);
 	vf_news(&p->daemon, id);
+	vf_given_news(&p->daemon);
 	binding_news(&p->daemon, id);
 	config_reader_look(p->daemon.config_reader);
 }

@@ -11,6 +11,7 @@
 #include "daemon/daemon.h"
 #include "daemon/inventory.h"
 #include "daemon/passthrough.h"
+#include "daemon/vf_given.h"
 #include "lib/cleanup.h"
 #include "lib/iommu/memlock.h"
 #include "lib/iommu/vfio_device.h"
@@ -230,7 +231,8 @@ int passthrough_choose(const struct device *device, struct attach_wish *w, struc
 {
 	str_copy(w->spec.fingerprint, sizeof(w->spec.fingerprint), device->fingerprint);
 	registry_next_id(w->d->registry, w->spec.id); /* in whose name the drivers are taken */
-	if (choose_options(w, e) < 0 || choose_functions(w, e) < 0 || choose_reset(w, e) < 0)
+	if (choose_options(w, e) < 0 || vf_given_choose(device, w, e) < 0 ||
+		choose_functions(w, e) < 0 || choose_reset(w, e) < 0)
 		return -1;
 	return choose_type(w, e);
 }

@@ -41,6 +41,7 @@
 #include "daemon/supervisor.h"
 #include "daemon/unknown.h"
 #include "daemon/vf.h"
+#include "daemon/vf_given.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
@@ -585,6 +586,7 @@ void reconcile_close(struct daemon *d)
 	if (d->reconcile)
 		d->loop->ops->remove(d->reconcile->patience);
 	vf_end();
+	vf_given_end(d);
 	binding_follow_end();
 	unknown_end();
 	supervisor_free(d->supervisor);

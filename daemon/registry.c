@@ -283,6 +283,14 @@ void registry_remove(struct registry *r, struct attachment *a)
 	attachment_free(a);
 }
 
+void registry_set_link(struct registry *r, struct attachment *a, enum attachment_link link)
+{
+	if (a->link == link)
+		return;
+	a->link = link;
+	registry_say(r, a, "changed");
+}
+
 /* --- states ----------------------------------------------------------------------------------- */
 
 /* For those who wait for just that; however it came to its end. */

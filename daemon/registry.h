@@ -14,6 +14,7 @@
 #include "lib/list.h"
 #include "lib/pci.h"
 #include "lib/store.h"
+#include "lib/vf_settings.h"
 #include "proto/json.h"
 
 #define REGISTRY_NAME_MAX 33 /* as name_is_valid(), with its NUL */
@@ -59,6 +60,21 @@ struct attachment_passthrough {
 	char no_reset_boot[40];
 };
 
+/* What giving a virtual function has to remember of it (daemon/vf_given.h). */
+struct attachment_vf {
+	char pool[256];              /* the rule that it was chosen by; "": it was named */
+	struct vf_settings settings; /* that it has while it is given */
+	struct vf_settings before;   /* that it gets back; nothing: not known yet */
+};
+
+/* Of the interface of a VF's PF; NONE: it is no VF of an interface. */
+enum attachment_link {
+	ATTACHMENT_LINK_NONE,
+	ATTACHMENT_LINK_UP,
+	ATTACHMENT_LINK_DOWN,
+	ATTACHMENT_LINKS
+};
+
 enum attachment_cache { ATTACHMENT_CACHE_NONE, ATTACHMENT_CACHE_WRITEBACK, ATTACHMENT_CACHES };
 
 extern const char *const attachment_cache_names[ATTACHMENT_CACHES];
@@ -96,6 +112,7 @@ struct attachment_spec {
 	char owner[REGISTRY_NAME_MAX]; /* user whose the socket, or the VFIO node, is */
 	enum attachment_path path;
 	struct attachment_passthrough passthrough;
+	struct attachment_vf vf;
 	enum attachment_cache cache;
 	enum attachment_on_error on_error;
 	struct attachment_rescue rescue;
@@ -157,6 +174,7 @@ struct attachment {
 	pid_t vmm_pid;     /* who has it open, or 0 */
 	bool has_cdev;     /* it can be opened by a node of its own, besides its group's */
 	bool is_untrusted; /* it could not be reset, or was not as it should be afterwards */
+	enum attachment_link link;
 	struct attachment_turn turn;
 	bool was_held; /* since then it has not served */
 	/* Told of everything the keeper says about its worker; NULL: nobody waits. */
@@ -213,6 +231,9 @@ void registry_remove(struct registry *r, struct attachment *a);
 /* `reason` is for ATTACHMENT_FAILED (else NULL). The edge must exist; no change, no event. */
 void registry_set_state(
 	struct registry *r, struct attachment *a, enum attachment_state state, const char *reason);
+
+/* Another link is told; no change, no event. */
+void registry_set_link(struct registry *r, struct attachment *a, enum attachment_link link);
 
 /* Looks into the session page: in what state it is that way. */
 void registry_look(struct registry *r, struct attachment *a);

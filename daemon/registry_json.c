@@ -66,6 +66,25 @@ static void put_rescue(const struct attachment_rescue *rescue, struct json_out *
 	json_out_u64(o, "io_timeout_ms", rescue->io_timeout_ms);
 }
 
+static void put_vf(const struct attachment *a, struct json_out *o)
+{
+	static const char *const links[ATTACHMENT_LINKS] = {
+		[ATTACHMENT_LINK_UP] = "up", [ATTACHMENT_LINK_DOWN] = "down"};
+	const struct attachment_vf *vf = &a->spec.vf;
+	char text[VF_SETTINGS_TEXT];
+
+	if (!vf->pool[0] && !vf->settings.has && !vf->before.has) {
+		json_out_null(o, "vf");
+		return;
+	}
+	vf_settings_write(&vf->settings, text);
+	json_out_object(o, "vf");
+	json_out_str(o, "pool", vf->pool[0] ? vf->pool : NULL);
+	json_out_str(o, "set", text[0] ? text : NULL);
+	json_out_str(o, "link", links[a->link]);
+	json_out_end(o);
+}
+
 /* What a person has to do; null: nothing. */
 static void put_pending_action(const struct attachment *a, struct json_out *o)
 {
@@ -143,6 +162,7 @@ static void put_members(const struct registry *r, const struct attachment *a, st
 	put_pending_action(a, o);
 	json_out_str(o, "on_error", attachment_on_error_names[a->spec.on_error]);
 	put_rescue(&a->spec.rescue, o);
+	put_vf(a, o);
 	json_out_array(o, "vmm_args");
 	attachment_words(r, a, NULL, put_word, o);
 	json_out_end(o);

@@ -14,6 +14,7 @@
 #include "daemon/registry_internal.h"
 #include "daemon/unknown.h"
 #include "daemon/vf.h"
+#include "daemon/vf_given.h"
 #include "lib/journal.h"
 #include "lib/log.h"
 
@@ -59,6 +60,7 @@ static const char *const migrations[] = {
 	"ALTER TABLE attachment ADD COLUMN target TEXT NOT NULL DEFAULT '';",
 	BATON_SCHEMA,
 	UNKNOWN_SCHEMA,
+	VF_GIVEN_SCHEMA,
 };
 
 const struct store_schema registry_schema = {
@@ -228,7 +230,8 @@ int registry_load(struct registry *r, struct err *e)
 		return -1;
 	if (store_run(r->store, rows, STORE_NO_BIND, load_row, r, e) < 0)
 		return -1;
-	if (store_run(r->store, spares, STORE_NO_BIND, load_spare, r, e) < 0)
+	if (store_run(r->store, spares, STORE_NO_BIND, load_spare, r, e) < 0 ||
+		vf_given_load(r->store, r, e) < 0)
 		return -1;
 	return store_run(r->store, companions, STORE_NO_BIND, load_companion, r, e);
 }
@@ -297,7 +300,8 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 			    STORE_TEXT(s->domain), STORE_TEXT(s->target)),
 		    NULL, NULL, e) < 0)
 		return -1;
-	if (keep_companions(r, s, e) < 0 || keep_spares(r, s, e) < 0)
+	if (keep_companions(r, s, e) < 0 || keep_spares(r, s, e) < 0 ||
+		vf_given_keep(r->store, s, e) < 0)
 		return -1;
 	return store_run(r->store, next, STORE_BIND(STORE_INT(spec_number(s) + 1)), NULL, NULL, e);
 }
@@ -380,7 +384,7 @@ static int unkeep_rows(struct registry *r, int64_t number, struct err *e)
 	static const char row[] = "DELETE FROM attachment WHERE number = ?";
 
 	if (store_run(r->store, companions, STORE_BIND(STORE_INT(number)), NULL, NULL, e) < 0 ||
-		unkeep_spares(r, number, e) < 0)
+		unkeep_spares(r, number, e) < 0 || vf_given_unkeep(r->store, number, e) < 0)
 		return -1;
 	return store_run(r->store, row, STORE_BIND(STORE_INT(number)), NULL, NULL, e);
 }

@@ -99,6 +99,8 @@ int vf_work_online(char **words, void *result, int *fd, struct err *e); /* ROOT 
 int vf_work_get(char **words, void *result, int *fd, struct err *e);    /* INTERFACE INDEX */
 int vf_work_set(char **words, void *result, int *fd, struct err *e);    /* INTERFACE INDEX TEXT */
 
+int vf_work_fit(char **words, void *result, int *fd, struct err *e); /* INTERFACE INDEX TEXT */
+
 /* done() gets the result, or e. */
 typedef void vf_facts_fn(void *arg, const struct sriov_facts *facts, const struct err *e);
 typedef void vf_settings_fn(void *arg, const struct vf_settings *s, const struct err *e);
@@ -118,6 +120,13 @@ int vf_online(struct daemon *d, const char *pf, uint32_t vfs, vf_facts_fn *done,
 /* `settings` NULL: only asks. The settings that are brought are all that the VF has then. */
 int vf_settings_do(struct daemon *d, const char *pf, uint32_t index,
 	const struct vf_settings *settings, vf_settings_fn *done, void *arg, struct err *e);
+
+/*
+ * Sets what differs from `settings`, which may be all of them. A MAC of zeros that the driver does not
+ * take is a random one.
+ */
+int vf_fit(struct daemon *d, const char *pf, uint32_t index, const struct vf_settings *settings,
+	vf_settings_fn *done, void *arg, struct err *e);
 
 /* --- vf.c: changing --------------------------------------------------------------------------- */
 

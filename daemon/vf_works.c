@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What hands do to virtual functions, and asking them to. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "daemon/conf.h"
 #include "daemon/daemon.h"
@@ -127,6 +129,48 @@ int vf_work_set(char **words, void *result, int *fd, struct err *e)
 	return netlink_get_vf(words[0], index, result, e);
 }
 
+/* No MAC: as zeros, or where the driver wants one, as one that nobody has. */
+static int set_no_mac(const char *interface, uint32_t index, struct err *e)
+{
+	struct vf_settings s = {.has = 1u << VF_MAC};
+
+	if (netlink_set_vf(interface, index, &s, NULL) == 0)
+		return 0;
+	if (getrandom(s.mac, sizeof(s.mac), 0) != sizeof(s.mac))
+		return err_sys(e, errno, "make up a MAC");
+	s.mac[0] = (uint8_t)((s.mac[0] & ~1u) | 2u);
+	return netlink_set_vf(interface, index, &s, e);
+}
+
+static int fit(const char *interface, uint32_t index, const struct vf_settings *wanted,
+	struct vf_settings *now, struct err *e)
+{
+	static const uint8_t none[6];
+	struct vf_settings rest;
+
+	if (netlink_get_vf(interface, index, now, e) < 0)
+		return -1;
+	rest = vf_settings_differing(wanted, now);
+	if (rest.has & 1u << VF_MAC && memcmp(rest.mac, none, sizeof(none)) == 0) {
+		if (set_no_mac(interface, index, e) < 0)
+			return -1;
+		rest.has &= ~(1u << VF_MAC);
+	}
+	if (rest.has && netlink_set_vf(interface, index, &rest, e) < 0)
+		return -1;
+	return netlink_get_vf(interface, index, now, e);
+}
+
+int vf_work_fit(char **words, void *result, int *fd, struct err *e)
+{
+	struct vf_settings wanted;
+
+	(void)fd;
+	if (vf_settings_read(words[2], &wanted, e) < 0)
+		return -1;
+	return fit(words[0], (uint32_t)strtoul(words[1], NULL, 10), &wanted, result, e);
+}
+
 /* --- asking ----------------------------------------------------------------------------------- */
 
 struct asked {
@@ -218,13 +262,12 @@ int vf_online(
 	return ask(d, pf, words, VF_SHARE_MS, &asked, e);
 }
 
-int vf_settings_do(struct daemon *d, const char *pf, uint32_t index,
-	const struct vf_settings *settings, vf_settings_fn *done, void *arg, struct err *e)
+static int settings_do(struct daemon *d, const char *work, const char *pf, uint32_t index,
+	const struct vf_settings *settings, const struct asked *asked, struct err *e)
 {
 	const struct sysroot *root = inventory_sysroot(d->inventory);
-	const struct asked asked = {.settings = done, .arg = arg};
 	char interface[DEVICE_NAME_MAX], number[16], text[VF_SETTINGS_TEXT];
-	const char *words[HAND_WORDS] = {settings ? "vf-set" : "vf-get", interface, number, NULL};
+	const char *words[HAND_WORDS] = {work, interface, number, NULL};
 
 	if (!sysroot_is_live(root))
 		return err_set(e, ERR_REFUSED, "SYSROOT", "a recorded host has no driver to ask");
@@ -239,5 +282,21 @@ int vf_settings_do(struct daemon *d, const char *pf, uint32_t index,
 		vf_settings_write(settings, text);
 		words[3] = text;
 	}
-	return ask(d, pf, words, VF_SET_MS, &asked, e);
+	return ask(d, pf, words, VF_SET_MS, asked, e);
+}
+
+int vf_settings_do(struct daemon *d, const char *pf, uint32_t index,
+	const struct vf_settings *settings, vf_settings_fn *done, void *arg, struct err *e)
+{
+	const struct asked asked = {.settings = done, .arg = arg};
+
+	return settings_do(d, settings ? "vf-set" : "vf-get", pf, index, settings, &asked, e);
+}
+
+int vf_fit(struct daemon *d, const char *pf, uint32_t index, const struct vf_settings *settings,
+	vf_settings_fn *done, void *arg, struct err *e)
+{
+	const struct asked asked = {.settings = done, .arg = arg};
+
+	return settings_do(d, "vf-fit", pf, index, settings, &asked, e);
 }

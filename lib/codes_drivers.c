@@ -63,6 +63,17 @@ static const struct code_page pages[] = {
 		.cause = "vf set is about virtual functions only.",
 		.seen = "/sys/bus/pci/devices/ADDRESS/physfn is missing.",
 		.fix = "iovctl list devices --class pci shows which are: they have a pf."},
+	{"VF-POOL", "no virtual function that fits is free",
+		.cause = "Each that the rule is about is attached, in use by the host, or being "
+			 "worked on; or there is none.",
+		.seen = "The virtfn links of the physical functions, against attachments, jobs and "
+			"the host's use.",
+		.fix = "Make more (iovctl vf create PF COUNT), take one back, or ask for less."},
+	{"VF-RULE", "that is no rule for virtual functions",
+		.cause = "After 'vf:' come conditions with commas between: a physical function, "
+			 "product=, switch=, vlan=.",
+		.seen = "The name that was given.",
+		.fix = "vf:eth1, vf:product=8086:10ca,vlan=10, vf:switch=0002c9fffe123456."},
 	{"VF-NOT-NET", "that virtual function is no network's",
 		.cause = "MAC, VLAN and the like are set by the network interface of the physical "
 			 "function, "

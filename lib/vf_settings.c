@@ -156,6 +156,21 @@ struct vf_settings vf_settings_of(const struct vf_settings *from, const struct v
 	return s;
 }
 
+struct vf_settings vf_settings_differing(
+	const struct vf_settings *wanted, const struct vf_settings *now)
+{
+	struct vf_settings s = *wanted;
+
+	for (enum vf_setting k = 0; k < VF_SETTING_COUNT; k++) {
+		bool same = k == VF_MAC ? memcmp(s.mac, now->mac, sizeof(s.mac)) == 0
+					: s.number[k] == now->number[k];
+
+		if (same && now->has & 1u << k)
+			s.has &= ~(1u << k);
+	}
+	return s;
+}
+
 void vf_settings_merge(struct vf_settings *s, const struct vf_settings *more)
 {
 	if (more->has & 1u << VF_MAC)

@@ -50,5 +50,9 @@ int vf_settings_read(const char *text, struct vf_settings *s, struct err *e);
 /* Those of `from` that `which` has, too. */
 struct vf_settings vf_settings_of(const struct vf_settings *from, const struct vf_settings *which);
 
+/* Those of `wanted` that `now` has otherwise, or not. */
+struct vf_settings vf_settings_differing(
+	const struct vf_settings *wanted, const struct vf_settings *now);
+
 /* Puts all of `more` over those of `s`. */
 void vf_settings_merge(struct vf_settings *s, const struct vf_settings *more);

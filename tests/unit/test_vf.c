@@ -58,6 +58,28 @@ START_TEST(settings_survive_as_text)
 }
 END_TEST
 
+static struct vf_settings settings(const char *text)
+{
+	struct vf_settings s;
+
+	ck_assert_int_eq(vf_settings_read(text, &s, &e), 0);
+	return s;
+}
+
+START_TEST(only_what_differs_is_set)
+{
+	const struct vf_settings now = settings("mac=52:54:00:12:34:56,vlan=10,trust=on");
+	struct vf_settings wanted, differing = vf_settings_differing(&now, &now);
+	char text[VF_SETTINGS_TEXT];
+
+	ck_assert_uint_eq(differing.has, 0);
+	wanted = settings("mac=52:54:00:12:34:57,vlan=10,qos=0,trust=off");
+	differing = vf_settings_differing(&wanted, &now);
+	vf_settings_write(&differing, text);
+	ck_assert_str_eq(text, "mac=52:54:00:12:34:57,qos=0,trust=off");
+}
+END_TEST
+
 START_TEST(wrong_settings_are_refused)
 {
 	static const char *const wrong[][2] = {{"vlan", "4095"}, {"vlan", "-1"}, {"vlan", ""},
@@ -561,8 +583,8 @@ START_TEST(a_wish_that_cannot_be_waits)
 END_TEST
 
 #define TESTS                                                                                      \
-	settings_survive_as_text, wrong_settings_are_refused, controllers_are_read,                \
-		shares_are_equal_and_enough, count_goes_by_none_only,                              \
+	settings_survive_as_text, only_what_differs_is_set, wrong_settings_are_refused,            \
+		controllers_are_read, shares_are_equal_and_enough, count_goes_by_none_only,        \
 		another_birth_has_another_mark, function_without_sriov_is_refused,                 \
 		drivers_are_kept_from_new_ones, autoprobe_that_was_off_stays_off,                  \
 		failure_leaves_what_was_there, crash_at_each_stage_of_making_is_before_or_after,   \
