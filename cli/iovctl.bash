@@ -102,6 +102,7 @@ _iovctl_words()
 		_iovctl_ids jobs
 		;;
 	show:0)
+		echo host
 		_iovctl_ids devices
 		_iovctl_ids attachments
 		_iovctl_ids vms

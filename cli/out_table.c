@@ -3,10 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "cli/out.h"
+#include "cli/term.h"
 #include "lib/cleanup.h"
 
 #define COLUMN_GAP       2
@@ -141,16 +140,6 @@ char *out_text(const struct json *v)
 	return out_text_of(v, false);
 }
 
-/* Characters, not bytes: what a column is as wide as. */
-static unsigned int out_width(const char *text)
-{
-	unsigned int width = 0;
-
-	for (; *text; text++)
-		width += ((unsigned char)*text & 0xc0) != 0x80;
-	return width;
-}
-
 /* --- tables ----------------------------------------------------------------------------------- */
 
 static char **table_cell(const struct table *t, size_t row, unsigned int column)
@@ -170,7 +159,7 @@ static int table_set(struct table *t, size_t row, unsigned int column, char *tex
 	if (!text)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a table");
 	*table_cell(t, row, column) = text;
-	t->widths[column] = MAX(t->widths[column], out_width(text));
+	t->widths[column] = MAX(t->widths[column], term_width(text));
 	return 0;
 }
 
@@ -199,14 +188,13 @@ static int table_fill(struct table *t, const struct json *list, struct err *e)
 /* Takes from the widest columns until the table fits a terminal; a pipe gets everything. */
 static void table_adapt(struct table *t)
 {
-	struct winsize ws;
-	unsigned int total = 0, widest;
+	unsigned int total = 0, columns = term_columns(), widest;
 
-	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0 || !ws.ws_col)
+	if (!columns)
 		return;
 	for (unsigned int c = 0; c < t->column_count; c++)
 		total += t->widths[c] + (c ? COLUMN_GAP : 0);
-	for (; total > ws.ws_col; total--) {
+	for (; total > columns; total--) {
 		widest = 0;
 		for (unsigned int c = 1; c < t->column_count; c++)
 			if (t->widths[c] > t->widths[widest])
@@ -220,7 +208,7 @@ static void table_adapt(struct table *t)
 /* At most `width` characters, and blanks up to it unless the cell is the last one. */
 static void table_print_cell(const char *text, unsigned int width, bool last)
 {
-	unsigned int full = out_width(text), shown = MIN(full, width);
+	unsigned int full = term_width(text), shown = MIN(full, width);
 
 	if (full > width)
 		shown = width - 1;
@@ -236,16 +224,9 @@ static void table_print_cell(const char *text, unsigned int width, bool last)
 		printf("%*s", (int)(width - MIN(full, width)) + COLUMN_GAP, "");
 }
 
-static bool table_has_style(void)
-{
-	const char *term = getenv("TERM");
-
-	return isatty(STDOUT_FILENO) && !getenv("NO_COLOR") && term && strcmp(term, "dumb") != 0;
-}
-
 static void table_print(const struct table *t)
 {
-	bool style = table_has_style();
+	bool style = term_has_style();
 
 	for (size_t r = 0; r < t->row_count; r++) {
 		fputs(style && r == 0 ? "\033[1m" : "", stdout);
@@ -325,7 +306,7 @@ static void out_longest_key(void *arg, const char *key, const struct json *value
 {
 	unsigned int *width = arg;
 
-	*width = MAX(*width, out_width(key));
+	*width = MAX(*width, term_width(key));
 	if (json_kind(value) == JSON_OBJECT)
 		json_each_member(value, out_longest_key, width);
 }

@@ -27,6 +27,7 @@ const struct method dispatch_methods[] = {
 		.names = "group", .run = do_show_group},
 	{MANAGER("SetGroup"), ROLE_CHANGE, LOCK_JOB, .params = &do_set_group_params,
 		.names = "group", .run = do_set_group},
+	{MANAGER("ShowHost"), ROLE_READ, LOCK_NONE, .run = do_show_host},
 	{MANAGER("Show"), ROLE_READ, LOCK_NONE, .params = &do_show_params, .names = "name",
 		.run = do_show},
 

@@ -17,6 +17,7 @@ extern const struct json_params do_get_interface_params;
 /* do_inventory.c, do_show.c: devices, and anything by its name */
 void do_list_devices(struct request *rq, const void *args);
 void do_show(struct request *rq, const void *args);
+void do_show_host(struct request *rq, const void *args); /* do_host.c */
 extern const struct json_params do_list_devices_params;
 extern const struct json_params do_show_params;
 

@@ -28,18 +28,14 @@ static bool part_kvm(const struct host_facts *h, char detail[static DETAIL_MAX])
 
 static bool part_iommu(const struct host_facts *h, char detail[static DETAIL_MAX])
 {
-	const char *kind = h->has_dmar   ? "Intel VT-d"
-			   : h->has_ivrs ? "AMD-Vi"
-			   : h->has_iort ? "Arm SMMU"
-			   : h->has_viot ? "virtio-iommu"
-					 : "IOMMU";
+	const char *kind = facts_iommu_kind(h);
 
-	if (h->iommu_count == 0 && h->group_count == 0)
+	if (!kind)
 		snprintf(detail, DETAIL_MAX, "none in use");
 	else
 		snprintf(detail, DETAIL_MAX, "%s, %zu units, %zu groups", kind, h->iommu_count,
 			h->group_count);
-	return h->iommu_count > 0 || h->group_count > 0;
+	return kind;
 }
 
 static bool part_interrupts(const struct host_facts *h, char detail[static DETAIL_MAX])

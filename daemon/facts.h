@@ -72,6 +72,9 @@ struct host_facts {
 /* Reads them. Never fails: what cannot be read is not known. */
 void facts_read_host(struct inventory *inv, struct host_facts *h);
 
+/* What kind of IOMMU the firmware describes; "IOMMU" where it says nothing, NULL: none is in use. */
+const char *facts_iommu_kind(const struct host_facts *h);
+
 /* Adds what only the whole host is asked for, and takes longer: which QEMU there is. */
 void facts_read_programs(const struct sysroot *root, struct host_facts *h);
 

@@ -324,6 +324,17 @@ static bool find_package(const char *status, const char *name, char *version, si
 	return true;
 }
 
+const char *facts_iommu_kind(const struct host_facts *h)
+{
+	if (h->iommu_count == 0 && h->group_count == 0)
+		return NULL;
+	return h->has_dmar   ? "Intel VT-d"
+	       : h->has_ivrs ? "AMD-Vi"
+	       : h->has_iort ? "Arm SMMU"
+	       : h->has_viot ? "virtio-iommu"
+			     : "IOMMU";
+}
+
 void facts_read_programs(const struct sysroot *root, struct host_facts *h)
 {
 	static const char *const names[] = {"qemu-system-x86_64", "qemu-system-aarch64"};

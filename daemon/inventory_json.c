@@ -92,6 +92,14 @@ static void put_known_size(struct json_out *o, uint64_t bytes)
 		json_out_u64(o, "size_bytes", bytes);
 }
 
+static void put_stands_on(struct json_out *o, const struct device *d)
+{
+	json_out_array(o, "stands_on");
+	for (size_t i = 0; i < d->lower_count; i++)
+		json_out_str(o, NULL, d->lower[i].id);
+	json_out_end(o);
+}
+
 static void put_short_facts(struct json_out *o, const struct device *d)
 {
 	if (d->parent[0])
@@ -110,6 +118,8 @@ static void put_short_facts(struct json_out *o, const struct device *d)
 		json_out_str(o, "pf", d->pci.physfn);
 	else if (d->pci.sriov_total)
 		json_out_u64(o, "vfs", d->pci.sriov_count);
+	if (d->lower_count > 1)
+		put_stands_on(o, d);
 }
 
 /* --- all that is known, for `show` ------------------------------------------------------------ */
@@ -233,10 +243,7 @@ static void put_facts(struct json_out *o, const struct inventory *inv, const str
 	case DEVICE_CLASS_COUNT:
 		break;
 	}
-	json_out_array(o, "stands_on");
-	for (size_t i = 0; i < d->lower_count; i++)
-		json_out_str(o, NULL, d->lower[i].id);
-	json_out_end(o);
+	put_stands_on(o, d);
 }
 
 void inv_put_json(const struct inventory *inv, const struct inv_node *node, struct json_out *o,

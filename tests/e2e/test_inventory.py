@@ -21,6 +21,7 @@ KEYS = ("id state class name driver vendor_id device_id iommu_group in_use_by pa
 BIG = 10000
 LIST_SECONDS = 1  # ten times what is promised: this test may run beside others
 EXPLAIN_SECONDS = 1
+PICTURE_SECONDS = 5
 PRIVATE = ("unshare", "--net", "--mount", "sh", "-c", 'mount -t sysfs sysfs /sys && exec "$@"', "sh")
 
 
@@ -280,6 +281,12 @@ def test_big(scratch):
                 times.append(time.monotonic() - begin)
                 deadline.left()
             listed.append(f"{what} listed in {statistics.median(times) * 1000:.0f} ms")
+        deadline = Deadline(PICTURE_SECONDS, f"a picture of {BIG} devices")
+        begin = time.monotonic()
+        tree = proc.run(looker.cli("show", "host", "--tree", "-o", "table")).stdout
+        listed.append(f"drawn in {(time.monotonic() - begin) * 1000:.0f} ms")
+        deadline.left()
+        expect(BIG / 4 < len(tree.splitlines()) < BIG, f"{len(tree.splitlines())} lines")
         deadline = Deadline(EXPLAIN_SECONDS, f"why, of one of {BIG} devices")
         begin = time.monotonic()
         x = looker.ctl("explain", "0000:20:02.0")["explanation"]

@@ -2,11 +2,10 @@
 # timeout: 120
 """iovctl with a whole iovd behind it: each verb in each form, and every exit status it can reach."""
 import json
-import pty
 import shlex
 import subprocess
 
-from lib import disk, proc, report
+from lib import disk, proc, report, terminal
 from lib.daemon import Daemon
 from lib.proc import Failed
 from lib.servers import program
@@ -40,19 +39,7 @@ class Iovctl:
 
     def on_terminal(self, *words):
         """What it prints when standard output is a terminal of 80 columns."""
-        ours, theirs = pty.openpty()
-        subprocess.run(["stty", "cols", "80", "rows", "24"], stdin=theirs, check=True)
-        child = subprocess.Popen(self.argv(*words), stdout=theirs, env={"TERM": "xterm"})
-        with open(ours, "rb", buffering=0) as terminal:
-            with open(theirs, "wb"):
-                child.wait(20 * proc.PATIENCE)
-            text = b""
-            try:
-                while data := terminal.read(65536):
-                    text += data
-            except OSError:  # how the end of a terminal reads
-                pass
-        return text.decode()
+        return terminal.run(self.argv(*words))
 
 
 def test_attach(ctl, image):

@@ -13,7 +13,7 @@ PLACES = ("lib/", "daemon/", "cli/", "proto/")
 WORD = r"[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*"
 LENGTH = 23  # of struct err
 # Made like a code, and none: words of other worlds.
-OTHER = {"DMA-FQ", "MSI-X", "IO-APIC", "PCI-MSI", "IR-IO-APIC", "IR-PCI-MSI"}
+OTHER = {"UTF-8", "DMA-FQ", "MSI-X", "IO-APIC", "PCI-MSI", "IR-IO-APIC", "IR-PCI-MSI"}
 
 
 def literals(source):

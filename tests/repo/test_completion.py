@@ -34,6 +34,8 @@ CASES = (
     (["run", "web1", "--user", "roo"], {"root"}, set()),
     (["vf", ""], {"create", "set"}, {"--wait"}),
     (["vf", "set", "41:10.0", "sp"], {"spoofchk=on", "spoofchk=off"}, {"trust=on"}),
+    (["show", "hos"], {"host"}, set()),
+    (["show", "host", "--"], {"--tree", "--svg", "--dot"}, {"--vm"}),
     (["watch", "--"], {"--since", "--daemon"}, {"--wait"}),
     (["job", "1", "--"], {"--wait", "--cancel"}, {"--path"}),
 )
