@@ -233,7 +233,7 @@ static int args_add_pair(
 {
 	size_t len = args_key_len(value);
 
-	if (!len || !value[len] || !value[len + 1])
+	if (!len || !value[len])
 		return err_set(e, ERR_USAGE, "USAGE", "%s takes %s, not '%s'", o->name,
 			o->value_name, value);
 	for (unsigned int i = 0; i < args->pair_count; i++)

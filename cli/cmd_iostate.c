@@ -179,6 +179,9 @@ const struct cmd cmd_restore = {
 			{"--vm", "vm", CMD_TEXT, "VM", .help = "what it is called here"},
 			{"--map", "map", CMD_PAIRS, "OLD=NEW",
 				.help = "another device for one of the file; may be repeated"},
+			{"--allow", "allow", CMD_TEXT, "CODE,...",
+				.help = "STATE-FENCE: run the file's command here; of spares: "
+					"STALE-SPARE, LATE-WRITE"},
 		},
 	.run = restore_run,
 };

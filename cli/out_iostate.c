@@ -96,6 +96,22 @@ static void out_origin(const struct iostate *s)
 	printf(" (version %u)\n", s->version);
 }
 
+static void out_rescue(const struct iostate_policy *p)
+{
+	if (p->io_timeout_ms)
+		printf("  %-12s %" PRIu64 " ms for a request\n", "io timeout", p->io_timeout_ms);
+	for (unsigned int i = 0; i < IOSTATE_MAX_SPARES && p->spares[i][0]; i++) {
+		printf("  %-12s ", "spare");
+		out_safe(stdout, p->spares[i]);
+		putchar('\n');
+	}
+	if (!p->fence[0])
+		return;
+	printf("  %-12s ", "fence");
+	out_safe(stdout, p->fence);
+	putchar('\n');
+}
+
 static void out_disk(const struct iostate_attachment *a)
 {
 	const struct iostate_disk *d = &a->disk;
@@ -111,6 +127,7 @@ static void out_disk(const struct iostate_attachment *a)
 		iostate_cache_names[a->policy.cache], iostate_on_error_names[a->policy.on_error]);
 	out_safe(stdout, a->policy.owner);
 	putchar('\n');
+	out_rescue(&a->policy);
 }
 
 static void out_ring(const struct iostate_ring *ring, bool packed)

@@ -36,12 +36,14 @@
 #include "daemon/inventory.h"
 #include "daemon/iostate.h"
 #include "daemon/jobs.h"
+#include "daemon/restore_names.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
 
 /* --- restore: what is asked for --------------------------------------------------------------- */
 
 struct restore_args {
+	const char *allow; /* of restore alone */
 	const char *state, *vm;
 	const struct json *map;
 	const char *move;          /* of reserve and check */
@@ -49,6 +51,7 @@ struct restore_args {
 };
 
 static const struct json_field restore_fields[] = {
+	{"allow", JSON_FIELD_STRING, .offset = offsetof(struct restore_args, allow)},
 	{"state", JSON_FIELD_STRING, .required = true, .max = VARLINK_MAX_MESSAGE,
 		.offset = offsetof(struct restore_args, state)},
 	{"vm", JSON_FIELD_STRING, .offset = offsetof(struct restore_args, vm)},
@@ -57,11 +60,11 @@ static const struct json_field restore_fields[] = {
 	{"move", JSON_FIELD_STRING, .required = true,
 		.offset = offsetof(struct restore_args, move)},
 };
-const struct json_params do_restore_params = {restore_fields, 3, sizeof(struct restore_args)};
+const struct json_params do_restore_params = {restore_fields, 4, sizeof(struct restore_args)};
 const struct json_params do_reserve_params = {
-	restore_fields, ARRAY_SIZE(restore_fields), sizeof(struct restore_args)};
+	restore_fields + 1, ARRAY_SIZE(restore_fields) - 1, sizeof(struct restore_args)};
 const struct json_params do_check_move_params = {
-	restore_fields, ARRAY_SIZE(restore_fields), sizeof(struct restore_args)};
+	restore_fields + 1, ARRAY_SIZE(restore_fields) - 1, sizeof(struct restore_args)};
 
 enum restore_kind { RESTORE_NOW, RESTORE_RESERVE, RESTORE_JUDGE };
 static const char *const restore_verbs[] = {"restore", "reserve", "check"};
@@ -99,54 +102,26 @@ static void restore_free(struct restore *x)
 
 /* --- restore: the plan ------------------------------------------------------------------------ */
 
-/* What the map says of the device, by any of its recorded names; else its own. */
-static const char *mapped_name(const struct json *map, const struct iostate_identity *id)
+/* A file may be anybody's, and its command would be run as root. A peer may attach what it likes. */
+static int check_allowed(struct restore *x, const struct restore_args *args, struct err *e)
 {
-	const char *name = json_member_str(map, id->device);
+	unsigned int of_spares = 0;
+	bool fence = x->kind != RESTORE_NOW;
 
-	if (!name)
-		name = json_member_str(map, id->node);
-	if (!name)
-		name = json_member_str(map, id->name);
-	return name ? name : id->device;
-}
+	if (restore_read_allow(args->allow, &of_spares, &fence, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < x->s->attachment_count; i++) {
+		const struct iostate_attachment *saved = &x->s->attachments[i];
 
-struct map_check {
-	const struct iostate *s;
-	struct err *e;
-	int rc;
-};
-
-/* What is mapped must be there: a name that was mistyped would leave a device where it was. */
-static void check_mapping(void *arg, const char *key, const struct json *value)
-{
-	struct map_check *c = arg;
-
-	if (c->rc < 0)
-		return;
-	if (!json_str(value) || !*json_str(value)) {
-		c->rc = err_set(
-			c->e, ERR_USAGE, JSON_CODE_PARAM, "%.100s is mapped to no name", key);
-		return;
+		x->each[i].wish.spec.rescue.allow = of_spares;
+		if (fence || !saved->policy.fence[0])
+			continue;
+		err_set(e, ERR_REFUSED, RESTORE_ALLOW_FENCE, "the state brings a command for %s",
+			saved->identity.name);
+		err_evidence(e, "%.300s", saved->policy.fence);
+		return err_fix(e, "if that may be run here, as root: --allow " RESTORE_ALLOW_FENCE);
 	}
-	for (uint32_t i = 0; i < c->s->attachment_count; i++) {
-		const struct iostate_identity *id = &c->s->attachments[i].identity;
-
-		if (strcmp(key, id->device) == 0 || strcmp(key, id->node) == 0 ||
-			strcmp(key, id->name) == 0)
-			return;
-	}
-	c->rc = err_set(c->e, ERR_USAGE, "MAP", "nothing in the state is called %.200s", key);
-	err_fix(c->e, "iovctl show FILE has the names");
-}
-
-static int check_map(const struct json *map, const struct iostate *s, struct err *e)
-{
-	struct map_check c = {s, e, 0};
-
-	if (map)
-		json_each_member(map, check_mapping, &c);
-	return c.rc;
+	return 0;
 }
 
 static int check_names(struct registry *r, const struct attachment_spec *spec, struct err *e)
@@ -196,7 +171,7 @@ static int plan_one(struct restore *x, uint32_t i, const struct restore_args *ar
 	const struct iostate_attachment *saved = &x->s->attachments[i];
 	struct restoring *one = &x->each[i];
 	struct attach_wish *w = &one->wish;
-	const char *name = mapped_name(args->map, &saved->identity);
+	const char *name = restore_mapped_name(args->map, &saved->identity);
 	const char *inode = json_member_str(args->inodes, saved->identity.name);
 
 	if (inode && parse_u64(inode, UINT64_MAX, &one->inode) < 0)
@@ -205,6 +180,7 @@ static int plan_one(struct restore *x, uint32_t i, const struct restore_args *ar
 	one->all = x;
 	*w = (struct attach_wish){.d = x->d, .disk_fd = -1, .done = restore_looked};
 	incoming_set_spec(saved, &w->spec);
+	restore_map_spares(args->map, &w->spec.rescue);
 	str_copy(w->spec.vm, sizeof(w->spec.vm), x->vm);
 	return str_copy(one->name, sizeof(one->name), name)
 		       ? 0
@@ -230,12 +206,12 @@ static int restore_plan(struct restore *x, const struct restore_args *args, stru
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to restore");
 	for (uint32_t i = 0; i < x->s->attachment_count; i++)
 		x->each[i].wish.disk_fd = -1;
-	if (check_map(args->map, x->s, e) < 0)
+	if (restore_check_map(args->map, x->s, e) < 0)
 		return -1;
 	for (uint32_t i = 0; i < x->s->attachment_count; i++)
 		if (plan_one(x, i, args, e) < 0)
 			return -1;
-	return 0;
+	return check_allowed(x, args, e);
 }
 
 /* --- restore: the end ------------------------------------------------------------------------- */

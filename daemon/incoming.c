@@ -146,8 +146,19 @@ int incoming_fill(struct daemon *d, const struct attachment *a, struct err *e)
 	return list < 0 ? -1 : supervisor_fill(d->supervisor, a, VAULT_INCOMING, list, e);
 }
 
+static void set_rescue(const struct iostate_policy *saved, struct attachment_rescue *rescue)
+{
+	unsigned int *count = &rescue->spare_count;
+
+	for (*count = 0; *count < IOSTATE_MAX_SPARES && saved->spares[*count][0]; ++*count)
+		str_copy(rescue->spares[*count], sizeof(rescue->spares[0]), saved->spares[*count]);
+	str_copy(rescue->fence, sizeof(rescue->fence), saved->fence);
+	rescue->io_timeout_ms = saved->io_timeout_ms;
+}
+
 void incoming_set_spec(const struct iostate_attachment *saved, struct attachment_spec *spec)
 {
+	set_rescue(&saved->policy, &spec->rescue);
 	spec->path = ATTACHMENT_PARAVIRT;
 	spec->queues = saved->disk.queues;
 	spec->readonly = saved->disk.readonly;

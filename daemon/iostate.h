@@ -46,7 +46,7 @@ void incoming_free(struct incoming *in);
 /* Into the fresh page and vault of `a`, before its first worker. */
 int incoming_fill(struct daemon *d, const struct attachment *a, struct err *e);
 
-/* As it was when it was saved, but for the names (vm, device, node, id). */
+/* As it was when it was saved, but for the names (vm, device, node, id); of its spares it has the old. */
 void incoming_set_spec(const struct iostate_attachment *saved, struct attachment_spec *spec);
 
 /* Is the disk as that one was? 0, or -1 (DISK-DIFFERS), saying what differs. */

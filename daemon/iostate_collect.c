@@ -30,6 +30,8 @@ static_assert((int)ATTACHMENT_CACHES == (int)IOSTATE_CACHES &&
 static_assert((int)ON_ERRORS == (int)IOSTATE_ON_ERRORS &&
 		      (int)ON_ERROR_HOLD == (int)IOSTATE_ON_ERROR_HOLD,
 	"the same answers to errors");
+static_assert(ATTACHMENT_SPARES_MAX == IOSTATE_MAX_SPARES, "a place for each spare");
+static_assert(sizeof(((struct iostate_policy *)0)->fence) == ATTACHMENT_FENCE_SIZE, "room for it");
 
 /* --- may it be saved? ------------------------------------------------------------------------- */
 
@@ -199,6 +201,20 @@ static void collect_disk(
 	};
 }
 
+/* What was waived of the checks of spares is not taken along: it was said of this host's devices. */
+static void collect_policy(const struct attachment_spec *spec, struct iostate_policy *to)
+{
+	const struct attachment_rescue *rescue = &spec->rescue;
+
+	to->cache = (enum iostate_cache)spec->cache;
+	to->on_error = (enum iostate_on_error)spec->on_error;
+	to->io_timeout_ms = rescue->io_timeout_ms;
+	str_copy(to->owner, sizeof(to->owner), spec->owner);
+	str_copy(to->fence, sizeof(to->fence), rescue->fence);
+	for (unsigned int i = 0; i < rescue->spare_count; i++)
+		str_copy(to->spares[i], sizeof(to->spares[i]), rescue->spares[i]);
+}
+
 static int collect_one(struct daemon *d, const struct attachment *a, bool at_rest,
 	struct iostate *s, struct err *e)
 {
@@ -217,9 +233,7 @@ static int collect_one(struct daemon *d, const struct attachment *a, bool at_res
 		.acknowledged = facts.acknowledged & ~VMMS_OWN,
 		.protocol = facts.protocol,
 	};
-	to->policy.cache = (enum iostate_cache)a->spec.cache;
-	to->policy.on_error = (enum iostate_on_error)a->spec.on_error;
-	str_copy(to->policy.owner, sizeof(to->policy.owner), a->spec.owner);
+	collect_policy(&a->spec, &to->policy);
 	if (!at_rest)
 		return 0;
 	return collect_guest_side(d, a, &facts, to, e) < 0 ? err_wrap(e, "%s", a->spec.id) : 0;

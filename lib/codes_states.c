@@ -48,6 +48,11 @@ static const struct code_page pages[] = {
 		.cause = "A field is out of its bounds, or does not fit another one.",
 		.seen = "The field that is named.",
 		.fix = "Save again; a file that is like this from the start is a bug of iovd."},
+	{"STATE-FENCE", "the I/O state brings a command",
+		.cause = "It was given with --fence where the machine was, travels with it, and "
+			 "would be run here as root. A file may come from anywhere.",
+		.seen = "The command, in the policy that iovctl show FILE prints.",
+		.fix = "Look at it; if it does here what it should, --allow STATE-FENCE."},
 	{"MAP", "nothing of the state has that name",
 		.cause = "--map OLD=NEW names a device as the state has it.",
 		.seen = "The devices in the state.", .fix = "iovctl show FILE lists them."},

@@ -43,7 +43,8 @@
  *	ATCH  name, id, device, node, fingerprint: text
  *	DISK  size_bytes: u64; block_size, physical_block_size, queues: u32; readonly, write_cache: u8
  *	FEAT  offered, acknowledged, protocol: u64
- *	POLI  cache: u8; owner: text; on_error: u8
+ *	POLI  cache: u8; owner: text; on_error: u8; since version 2 spare1, spare2, spare3, spare4,
+ *	      fence: text; io_timeout_ms: u64
  *	RING  list of: index, size, avail, used: u16; avail_wrap, used_wrap, enabled: u8
  *	REQS  list of: ring, head, descs: u16; type: u8; counter, sector, bytes: u64
  *	DESC  list of: addr: u64; len: u32; id, flags: u16
@@ -53,13 +54,14 @@
  * Versions. A later writer may add fields at the end of a section or of the structs of a list, and
  * sections; it says the lowest version whose readers get by without them. A reader skips what it
  * does not know at the end of sections, if the writer is later than itself, and whole sections that
- * are not marked indispensable. The header stays as it is for ever.
+ * are not marked indispensable. What it knows and an earlier writer did not is zero. The header stays as
+ * it is for ever.
  *
  * Why two layers of checksums: a section's own tells what is damaged, the one over all of them
  * tells that parts of different files were put together.
  *
  * Bounded memory: nothing is allocated before the bytes that fill it are seen to be there, and a
- * struct is at most some forty times as large as the fewest bytes that stand for one.
+ * struct is at most some two hundred times as large as the fewest bytes that stand for one.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -216,7 +218,7 @@ static void put_header(struct buf *out)
 
 	memcpy(at, iostate_magic, sizeof(iostate_magic));
 	iostate_put_le(at + 8, 4, IOSTATE_VERSION);
-	iostate_put_le(at + 12, 4, IOSTATE_VERSION);
+	iostate_put_le(at + 12, 4, IOSTATE_LOWEST);
 	iostate_put_le(at + 16, 8, out->len);
 	iostate_put_le(at + 24, 4, count_sections(at + HEADER_BYTES, content));
 	iostate_put_le(at + 28, 4, crc32c(0, at + HEADER_BYTES, content));
@@ -381,8 +383,8 @@ static int check_frame(const struct header *h, struct iostate_bytes in, struct e
 struct reader {
 	struct iostate *s;
 	struct iostate_attachment *a; /* the last one */
-	uint32_t seen; /* bit per row of the table: of the file, and of this attachment */
-	bool later;    /* the writer may know more than we do */
+	uint32_t seen;    /* bit per row of the table: of the file, and of this attachment */
+	uint32_t version; /* of the writer: a later one may know more than we do */
 };
 
 static_assert(sizeof(((struct reader *)0)->seen) * 8 >= 16, "a bit for each section");
@@ -414,7 +416,9 @@ static int skip_unknown(const struct cut_section *cut, struct err *e)
 static int check_rest(
 	const struct reader *r, const struct iostate_section *section, size_t rest, struct err *e)
 {
-	return !rest || r->later ? 0 : misplaced(section, e, "is longer than it should be");
+	return !rest || r->version > IOSTATE_VERSION
+		       ? 0
+		       : misplaced(section, e, "is longer than it should be");
 }
 
 static int get_list_head(const struct reader *r, const struct iostate_section *section,
@@ -456,7 +460,8 @@ static int get_list(const struct reader *r, const struct iostate_section *sectio
 	for (uint32_t i = 0; i < count; i++) {
 		struct iostate_bytes one = {in->at + i * each, each};
 
-		if (iostate_get_struct(section, &one, structs + i * section->struct_size, e) < 0)
+		if (iostate_get_struct(
+			    section, r->version, &one, structs + i * section->struct_size, e) < 0)
 			return -1;
 	}
 	in->at += count * each;
@@ -507,8 +512,9 @@ static int get_section(struct reader *r, struct cut_section *cut, struct err *e)
 		return misplaced(section, e, "is there twice");
 	r->seen |= bit;
 	owner = section->of_attachment ? (char *)r->a : (char *)r->s;
-	rc = section->is_list ? get_list(r, section, owner, in, e)
-			      : iostate_get_struct(section, in, owner + section->offset, e);
+	rc = section->is_list
+		     ? get_list(r, section, owner, in, e)
+		     : iostate_get_struct(section, r->version, in, owner + section->offset, e);
 	return rc < 0 ? -1 : check_rest(r, section, in->len, e);
 }
 
@@ -536,7 +542,7 @@ struct iostate *iostate_decode(const void *data, size_t len, struct err *e)
 	if (!s || check_frame(&h, in, e) < 0)
 		return NULL;
 	s->version = h.version;
-	r = (struct reader){.s = s, .later = h.version > IOSTATE_VERSION};
+	r = (struct reader){.s = s, .version = h.version};
 	if (get_sections(&r, in, e) < 0 || iostate_check(s, e) < 0)
 		return NULL;
 	return steal_ptr(&s);

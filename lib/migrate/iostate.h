@@ -13,12 +13,15 @@
 #include "lib/err.h"
 #include "lib/util.h"
 
-#define IOSTATE_VERSION         1u
+#define IOSTATE_VERSION         2u
+#define IOSTATE_LOWEST          1u /* whose readers get by without what came later */
 #define IOSTATE_MAX_BYTES       ((size_t)16 << 20) /* of a file */
 #define IOSTATE_MAX_ATTACHMENTS 256u
 #define IOSTATE_MAX_RINGS       64u
 #define IOSTATE_MAX_RING_SIZE   1024u
 #define IOSTATE_MAX_REQUESTS    (IOSTATE_MAX_RINGS * IOSTATE_MAX_RING_SIZE)
+#define IOSTATE_MAX_SPARES      4u
+#define IOSTATE_MAX_IO_TIMEOUT  86400000u /* ms */
 
 #define IOSTATE_F_PACKED (1ull << 34) /* VIRTIO_F_RING_PACKED, in `acknowledged` */
 
@@ -107,6 +110,11 @@ struct iostate_policy {
 	enum iostate_cache cache;
 	char owner[33]; /* user whose the socket is */
 	enum iostate_on_error on_error;
+	/* Since version 2; only with IOSTATE_ON_ERROR_HOLD: */
+	char spares[IOSTATE_MAX_SPARES][4096]; /* devices, as the host that wrote it calls them */
+	/* and with any: */
+	char fence[1024];       /* a program and its words; or "" */
+	uint64_t io_timeout_ms; /* 0: there is no limit */
 };
 
 struct iostate_attachment {

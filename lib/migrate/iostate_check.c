@@ -163,6 +163,20 @@ static int check_rings(const struct iostate_attachment *a, struct err *e)
 
 /* --- attachments ------------------------------------------------------------------------------ */
 
+static int check_policy(const struct iostate_policy *p, struct err *e)
+{
+	for (uint32_t i = 1; i < IOSTATE_MAX_SPARES; i++)
+		if (p->spares[i][0] && !p->spares[i - 1][0])
+			return bad(e, "a spare comes after none");
+	if (p->spares[0][0] && p->on_error != IOSTATE_ON_ERROR_HOLD)
+		return bad(e, "there is a spare, and nothing is held for it");
+	if (p->fence[0] && p->fence[0] != '/')
+		return bad(e, "the fence is no path of a program");
+	if (p->io_timeout_ms > IOSTATE_MAX_IO_TIMEOUT)
+		return bad(e, "the timeout of requests is longer than a day");
+	return 0;
+}
+
 static int check_attachment(const struct iostate *s, uint32_t i, struct err *e)
 {
 	const struct iostate_attachment *a = &s->attachments[i];
@@ -175,7 +189,7 @@ static int check_attachment(const struct iostate *s, uint32_t i, struct err *e)
 				a->identity.name);
 	if (a->features.acknowledged & ~a->features.offered)
 		return bad(e, "features were acknowledged that were not offered");
-	if (check_disk(&a->disk, e) < 0 || check_rings(a, e) < 0)
+	if (check_disk(&a->disk, e) < 0 || check_policy(&a->policy, e) < 0 || check_rings(a, e) < 0)
 		return err_wrap(e, "%s", a->identity.name);
 	return 0;
 }

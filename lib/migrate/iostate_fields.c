@@ -28,15 +28,16 @@ static_assert(ARRAY_SIZE(iostate_on_error_names) == IOSTATE_ON_ERRORS, "a name f
 
 /* --- the tables: in a version a row may only be added at the end ------------------------------ */
 
-#define FIELD(type_, struct_, member)                                                              \
+#define FIELD_SINCE(version, type_, struct_, member, key_)                                         \
 	{                                                                                          \
-		.key = #member, .type = IOSTATE_FIELD_##type_,                                     \
+		.key = (key_), .since = (version), .type = IOSTATE_FIELD_##type_,                  \
 		.offset = offsetof(struct struct_, member),                                        \
 		.capacity = sizeof(((struct struct_ *)0)->member)                                  \
 	}
+#define FIELD(type_, struct_, member) FIELD_SINCE(1, type_, struct_, member, #member)
 #define ENUM(struct_, member, names_)                                                              \
 	{                                                                                          \
-		.key = #member, .type = IOSTATE_FIELD_ENUM,                                        \
+		.key = #member, .since = 1, .type = IOSTATE_FIELD_ENUM,                            \
 		.offset = offsetof(struct struct_, member), .names = (names_),                     \
 		.name_count = ARRAY_SIZE(names_)                                                   \
 	}
@@ -103,7 +104,14 @@ static const struct iostate_field policy_fields[] = {
 	ENUM(iostate_policy, cache, iostate_cache_names),
 	FIELD(TEXT, iostate_policy, owner),
 	ENUM(iostate_policy, on_error, iostate_on_error_names),
+	FIELD_SINCE(2, TEXT, iostate_policy, spares[0], "spare1"),
+	FIELD_SINCE(2, TEXT, iostate_policy, spares[1], "spare2"),
+	FIELD_SINCE(2, TEXT, iostate_policy, spares[2], "spare3"),
+	FIELD_SINCE(2, TEXT, iostate_policy, spares[3], "spare4"),
+	FIELD_SINCE(2, TEXT, iostate_policy, fence, "fence"),
+	FIELD_SINCE(2, U64, iostate_policy, io_timeout_ms, "io_timeout_ms"),
 };
+static_assert(IOSTATE_MAX_SPARES == 4, "a row for each");
 
 #define FIELDS(table) .fields = (table), .field_count = ARRAY_SIZE(table)
 #define OF(member, struct_)                                                                        \
@@ -288,11 +296,12 @@ size_t iostate_record_bytes(const struct iostate_section *section)
 	return sum;
 }
 
-int iostate_get_struct(
-	const struct iostate_section *section, struct iostate_bytes *in, void *out, struct err *e)
+int iostate_get_struct(const struct iostate_section *section, uint32_t version,
+	struct iostate_bytes *in, void *out, struct err *e)
 {
 	for (unsigned int i = 0; i < section->field_count; i++)
-		if (get_field(section, &section->fields[i], in, out, e) < 0)
+		if (section->fields[i].since <= version &&
+			get_field(section, &section->fields[i], in, out, e) < 0)
 			return -1;
 	return 0;
 }

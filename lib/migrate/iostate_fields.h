@@ -19,6 +19,8 @@ enum iostate_field_type {
 
 struct iostate_field {
 	const char *key;
+	unsigned int
+		since; /* version of the first writer that has it; of an older one it is zero */
 	enum iostate_field_type type;
 	size_t offset;   /* in the struct */
 	size_t capacity; /* TEXT: bytes there, the NUL included */
@@ -71,9 +73,9 @@ static inline void iostate_put_le(uint8_t *at, unsigned int width, uint64_t valu
 /* Bytes of a struct of a list, in the file. */
 size_t iostate_record_bytes(const struct iostate_section *section);
 
-/* One struct from and to bytes. 0 or -1. */
-int iostate_get_struct(
-	const struct iostate_section *section, struct iostate_bytes *in, void *out, struct err *e);
+/* One struct from bytes that a writer of `version` has made, and to bytes of ours. 0 or -1. */
+int iostate_get_struct(const struct iostate_section *section, uint32_t version,
+	struct iostate_bytes *in, void *out, struct err *e);
 int iostate_put_struct(
 	const struct iostate_section *section, const void *in, struct buf *out, struct err *e);
 

@@ -4,7 +4,7 @@
 proves it, they are recorded, and done under another iovd that has a better way to the disk, each once and
 before anything new. The guest, which waits for them all the time, then has all that it wrote.
 
-With split rings and a file that is throttled until next to nothing passes, and the machine stopped before
+With split rings and a file that is throttled until nothing passes, and the machine stopped before
 the state is saved: which it only is when the state has been stored. With packed rings and an NBD server
 that takes its time, and memory that is sent away while the guest runs.
 """
@@ -32,7 +32,7 @@ exit 0
 
 
 class Throttled:
-    """A file whose server, once it is stuck, does a request a second."""
+    """A file whose server, once it is stuck, does a byte a second."""
 
     packed, stops_first = False, True
 
@@ -45,7 +45,7 @@ class Throttled:
         return self._server.pid
 
     def stick(self, daemon, one):
-        self._server.requests_per_second(1)
+        self._server.bytes_per_second(1)
 
     def end(self):
         self._server.stop()
@@ -151,7 +151,8 @@ def round_trip(scratch, kind, timeout_ms):
     try:
         source, work, took, state, memory, count = leave(scratch, volume, timeout_ms)
         with host(scratch, "b") as b:
-            restored = b.ctl("restore", state, "--map", f"data={volume.elsewhere}")["attachments"]
+            restored = b.ctl("restore", state, "--map", f"data={volume.elsewhere}",
+                             "--allow", "STATE-FENCE")["attachments"]  # fmt: skip
             now = Attachment(b, restored[0])
             lose_all_but_the_store(b, now)
             done = go_on(scratch, now, volume, source, work, memory)

@@ -76,6 +76,17 @@ static void fill_ring(struct iostate_attachment *a, uint16_t index, uint64_t *se
 		i += fill_request(a, ring, i, ahead - i, seed);
 }
 
+static void fill_rescue(struct iostate_policy *p, uint64_t *seed)
+{
+	uint32_t spares = below(seed, IOSTATE_MAX_SPARES + 1);
+
+	p->io_timeout_ms = below(seed, IOSTATE_MAX_IO_TIMEOUT + 1);
+	for (uint32_t i = 0; p->on_error == IOSTATE_ON_ERROR_HOLD && i < spares; i++)
+		snprintf(p->spares[i], sizeof(p->spares[i]), "/srv/spare%u.img", i);
+	if (below(seed, 2))
+		snprintf(p->fence, sizeof(p->fence), "/usr/sbin/fence disk %u", spares);
+}
+
 static void fill_attachment(struct iostate_attachment *a, uint32_t n, uint64_t *seed)
 {
 	struct iostate_identity *id = &a->identity;
@@ -97,6 +108,7 @@ static void fill_attachment(struct iostate_attachment *a, uint32_t n, uint64_t *
 	a->policy.cache = below(seed, IOSTATE_CACHES);
 	a->policy.on_error = below(seed, IOSTATE_ON_ERRORS);
 	snprintf(a->policy.owner, sizeof(a->policy.owner), "root");
+	fill_rescue(&a->policy, seed);
 	a->rings = calloc(a->disk.queues, sizeof(*a->rings));
 	a->requests = calloc(a->disk.queues * 64, sizeof(*a->requests));
 	a->descs = calloc(a->disk.queues * 64, sizeof(*a->descs));

@@ -79,6 +79,7 @@ START_TEST(fields_come_back_as_they_were)
 		ck_assert_str_eq(x->identity.device, y->identity.device);
 		ck_assert_mem_eq(&x->disk, &y->disk, sizeof(x->disk));
 		ck_assert_mem_eq(&x->features, &y->features, sizeof(x->features));
+		ck_assert_mem_eq(&x->policy, &y->policy, sizeof(x->policy));
 		ck_assert_uint_eq(x->ring_count, y->ring_count);
 		if (x->ring_count)
 			ck_assert_mem_eq(x->rings, y->rings, x->ring_count * sizeof(*x->rings));
@@ -98,7 +99,7 @@ START_TEST(layout_is_as_documented)
 	struct buf b = sample_bytes(0);
 	const char *data = b.data;
 
-	ck_assert_mem_eq(data, "\x89iovs\r\n\x1a\x01\0\0\0\x01\0\0\0", 16);
+	ck_assert_mem_eq(data, "\x89iovs\r\n\x1a\x02\0\0\0\x01\0\0\0", 16);
 	ck_assert_uint_eq((unsigned char)data[16] | (unsigned char)data[17] << 8, b.len);
 	ck_assert_mem_eq(data + 24, "\x06\0\0\0", 4);
 	ck_assert_mem_eq(data + 40, origin, 12);
@@ -197,16 +198,13 @@ START_TEST(versions_are_kept)
 {
 	static const struct {
 		char writer, reader;
-		const char *code;
+		const char *code, *word;
 	} rows[] = {
-		{1, 1, NULL},
-		{2, 1, NULL},
-		{9, 1, NULL},
-		{2, 2, IOSTATE_NEWER},
-		{9, 3, IOSTATE_NEWER},
-		{1, 2, IOSTATE_VALUE},
-		{0, 0, IOSTATE_VALUE},
-		{1, 0, NULL},
+		{2, 1, NULL, NULL}, {2, 2, NULL, NULL}, {9, 1, NULL, NULL},
+		{3, 3, IOSTATE_NEWER, "version"}, {9, 4, IOSTATE_NEWER, "version"},
+		{1, 2, IOSTATE_VALUE, "version"}, {0, 0, IOSTATE_VALUE, "version"},
+		{2, 0, NULL, NULL},
+		{1, 1, IOSTATE_SECTION, "POLI"}, /* which has not all that is there */
 	};
 	struct buf b = sample_bytes(3);
 
@@ -215,7 +213,7 @@ START_TEST(versions_are_kept)
 
 		set_versions(&b, rows[i].writer, rows[i].reader);
 		if (rows[i].code) {
-			refused(b.data, b.len, rows[i].code, "version");
+			refused(b.data, b.len, rows[i].code, rows[i].word);
 			continue;
 		}
 		s = iostate_decode(b.data, b.len, NULL);
@@ -262,11 +260,72 @@ START_TEST(fields_of_a_later_writer_are_skipped)
 
 	lengthen(&b, "FEAT");
 	refused(b.data, b.len, IOSTATE_SECTION, "FEAT");
-	set_versions(&b, 2, 1);
+	set_versions(&b, 3, 1);
 	s = iostate_decode(b.data, b.len, NULL);
 	ck_assert_ptr_nonnull(s);
 	ck_assert_uint_eq(s->attachments[0].features.acknowledged, 1ull << 32);
 	buf_release(&b);
+}
+END_TEST
+
+/* A file as version 1 wrote them: its policy ends after on_error, which is at 7 here. */
+START_TEST(fields_of_an_earlier_writer_are_zero)
+{
+	const size_t then = 8;
+	struct buf b = sample_bytes(0);
+	size_t at = place_of(&b, "POLI") + 16, now = (unsigned char)b.data[at - 8];
+	auto_iostate struct iostate *s = NULL;
+
+	ck_assert_uint_eq(now, then + 5 * 2 + 8);
+	ck_assert_int_eq(b.data[at + then], 0); /* no spare */
+	b.data[at - 8] = (char)then;
+	memmove(b.data + at + then, b.data + at + ALIGN_UP(now, 8), b.len - at - ALIGN_UP(now, 8));
+	b.len -= ALIGN_UP(now, 8) - then;
+	set_versions(&b, 2, 1);
+	refused(b.data, b.len, IOSTATE_CUT, "spare1");
+	set_versions(&b, 1, 1);
+	s = iostate_decode(b.data, b.len, NULL);
+	ck_assert_ptr_nonnull(s);
+	ck_assert_str_eq(s->attachments[0].policy.owner, "root");
+	ck_assert_str_eq(s->attachments[0].policy.fence, "");
+	ck_assert_uint_eq(s->attachments[0].policy.io_timeout_ms, 0);
+	ck_assert_uint_eq(s->attachments[0].ring_count, 1);
+	buf_release(&b);
+}
+END_TEST
+
+/* What cannot be is not written, either. */
+START_TEST(policies_that_cannot_be_are_refused)
+{
+	static const struct {
+		const char *first, *second, *fence, *word;
+		uint64_t timeout_ms;
+		enum iostate_on_error on_error;
+	} rows[] = {
+		{"/a", "/b", "/c d", NULL, 86400000, IOSTATE_ON_ERROR_HOLD},
+		{"", "", "/c", NULL, 1, IOSTATE_ON_ERROR_REPORT},
+		{"", "/b", "", "after none", 0, IOSTATE_ON_ERROR_HOLD},
+		{"/a", "", "", "held", 0, IOSTATE_ON_ERROR_REPORT},
+		{"", "", "c", "path", 0, IOSTATE_ON_ERROR_HOLD},
+		{"", "", "", "a day", 86400001, IOSTATE_ON_ERROR_HOLD},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		auto_iostate struct iostate *s = iostate_sample(0);
+		struct iostate_policy *p = &s->attachments[0].policy;
+		struct err e = ERR_INIT;
+		struct buf b;
+
+		p->on_error = rows[i].on_error;
+		p->io_timeout_ms = rows[i].timeout_ms;
+		snprintf(p->spares[0], sizeof(p->spares[0]), "%s", rows[i].first);
+		snprintf(p->spares[1], sizeof(p->spares[1]), "%s", rows[i].second);
+		snprintf(p->fence, sizeof(p->fence), "%s", rows[i].fence);
+		buf_init(&b, IOSTATE_MAX_BYTES);
+		ck_assert_int_eq(iostate_encode(s, &b, &e), rows[i].word ? -1 : 0);
+		ck_assert(!rows[i].word || strstr(e.msg, rows[i].word));
+		buf_release(&b);
+	}
 }
 END_TEST
 
@@ -522,6 +581,7 @@ UNIT_MAIN(any_state_comes_back_as_it_was, fields_come_back_as_they_were, layout_
 	every_prefix_is_refused, every_flipped_bit_is_refused, what_is_damaged_is_named,
 	parts_of_two_files_are_refused, other_files_are_foreign, what_follows_the_end_is_refused,
 	versions_are_kept, fields_of_a_later_writer_are_skipped,
+	fields_of_an_earlier_writer_are_zero, policies_that_cannot_be_are_refused,
 	unknown_sections_are_skipped_or_refused_by_name, sections_that_are_missing_are_named,
 	sections_that_are_there_twice_are_named, lists_that_do_not_fit_are_refused,
 	fields_out_of_bounds_are_named, requests_fit_their_rings, too_much_is_not_written)
