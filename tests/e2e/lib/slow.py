@@ -43,7 +43,14 @@ class SlowDisk(Process):
 
     def requests_per_second(self, number):
         """0 is no limit."""
-        limits = {"iops-total": number, "iops-total-max": number}
+        self._limit("iops-total", number)
+
+    def bytes_per_second(self, number):
+        """0 is no limit; 1 lets one more request pass, and then none for as long as anybody waits."""
+        self._limit("bps-total", number)
+
+    def _limit(self, what, number):
+        limits = {what: number, f"{what}-max": number}
         self.qmp.command("qom-set", path="/objects/limit", property="limits", value=limits)
 
     def fails(self, fails):
