@@ -238,10 +238,10 @@ static bool act(struct vu_session *s)
 
 static void attach_descriptor(struct vu_sending *out, int fd)
 {
-	struct cmsghdr *c = &out->control.align;
+	struct cmsghdr *c = (struct cmsghdr *)out->control;
 
-	out->header.msg_control = out->control.bytes;
-	out->header.msg_controllen = CMSG_SPACE(sizeof(int));
+	out->header.msg_control = out->control;
+	out->header.msg_controllen = sizeof(out->control);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));

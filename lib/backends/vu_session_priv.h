@@ -3,6 +3,7 @@
  * vu_memory.c, vu_rings.c. */
 #pragma once
 
+#include <stdalign.h>
 #include <sys/socket.h>
 
 #include "lib/backends/vu_codec.h"
@@ -42,10 +43,7 @@ struct vu_incoming {
 struct vu_sending {
 	struct msghdr header;
 	struct iovec iov;
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
+	alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 };
 
 struct vu_session {
