@@ -16,9 +16,14 @@ static void watch_print_member(const struct json *event, const char *key, char a
 static void watch_print_state(const struct json *data, char gap)
 {
 	static const char *const keys[] = {"doing", "name"};
-	auto_free char *state = out_text(json_member(data, "state"));
+	const char *reason = json_member_str(data, "reason");
+	auto_free char *state = out_text(json_member(data, reason ? "device" : "state"));
 
 	fputs(state ? state : "?", stdout);
+	if (reason) { /* a fault has no state */
+		putchar(gap);
+		out_safe(stdout, reason);
+	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++) {
 		const char *note = json_member_str(data, keys[i]);
 

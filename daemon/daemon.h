@@ -12,6 +12,7 @@ struct conf;
 struct config_reader;
 struct domains;
 struct events;
+struct faults;
 struct hands;
 struct inventory;
 struct jobs;
@@ -32,6 +33,7 @@ struct daemon {
 	struct store *store;
 	struct registry *registry;
 	struct passthrough *passthrough;
+	struct faults *faults;
 	struct batons *batons;
 	struct supervisor *supervisor;
 	struct domains *domains;

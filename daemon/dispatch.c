@@ -78,6 +78,8 @@ const struct method dispatch_methods[] = {
 	{MANAGER("SetVf"), ROLE_CHANGE, LOCK_JOB, .params = &do_set_vf_params, .names = "vf",
 		.run = do_set_vf},
 
+	{MANAGER("ListFaults"), ROLE_READ, LOCK_NONE, .params = &do_list_faults_params,
+		.run = do_list_faults},
 	{MANAGER("ListJobs"), ROLE_READ, LOCK_NONE, .run = do_list_jobs},
 	{MANAGER("ShowJob"), ROLE_READ, LOCK_NONE, .params = &do_show_job_params,
 		.run = do_show_job},

@@ -87,6 +87,10 @@ extern const struct json_params do_release_params;
 void do_recover(struct request *rq, const void *args);
 extern const struct json_params do_recover_params;
 
+/* do_faults.c: what the hardware reported */
+void do_list_faults(struct request *rq, const void *args);
+extern const struct json_params do_list_faults_params;
+
 /* do_job.c: jobs and events */
 void do_list_jobs(struct request *rq, const void *args);
 void do_show_job(struct request *rq, const void *args);

@@ -24,7 +24,7 @@ struct events *events_new(struct err *e);
 void events_free(struct events *ev);
 
 /*
- * event: "added", "removed", "changed"; kind: "device", "group", "attachment", "vm", "job";
+ * event: "added", "removed", "changed"; kind: "device", "group", "attachment", "vm", "job", "fault";
  * data: JSON text of the object as `list` shows it, copied, or NULL.
  */
 void events_emit(struct events *ev, const char *event, const char *kind, const char *id,

@@ -146,6 +146,12 @@ void inventory_put_groups(struct inventory *inv, struct json_out *o, const char 
 int inventory_put_group(
 	struct inventory *inv, uint32_t id, struct json_out *o, const char *key, struct err *e);
 
+/* Calls fn for all streams of all PCI functions (reads sysfs). It must not change the model. */
+struct stream;
+typedef void inventory_stream_fn(
+	void *arg, const struct device *d, const struct pci_addr *addr, const struct stream *s);
+void inventory_each_stream(struct inventory *inv, inventory_stream_fn *fn, void *arg);
+
 /*
  * PCI functions of the live host whose configuration space nobody has read yet: at most `max` ids,
  * valid until the model changes; each is told once. What was read (NULL: it could not be) is handed

@@ -89,7 +89,7 @@ void inv_groups_touch(struct inventory *inv, const struct device *d)
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* Of a live host only what is known by now: reading it may wait for the device. */
-static void config_of(void *arg, const char *id, struct pci_config *c)
+void inv_config_of(void *arg, const char *id, struct pci_config *c)
 {
 	struct inventory *inv = arg;
 	const struct inv_node *node;
@@ -140,7 +140,7 @@ static struct pci_path *read_paths(
 
 	*count = 0;
 	for (size_t i = 0; paths && i < group->member_count && *count < EXPLAINED_MAX; i++)
-		if (pci_path_read(inv->root, group->members[i].id, config_of, (void *)inv,
+		if (pci_path_read(inv->root, group->members[i].id, inv_config_of, (void *)inv,
 			    &paths[*count], NULL) == 0)
 			++*count;
 	return paths;
@@ -558,7 +558,7 @@ void inv_put_group_facts(const struct inventory *inv, const struct device *d, st
 	struct pci_path path;
 
 	if (d->class != DEVICE_PCI ||
-		pci_path_read(inv->root, d->id, config_of, (void *)inv, &path, NULL) < 0)
+		pci_path_read(inv->root, d->id, inv_config_of, (void *)inv, &path, NULL) < 0)
 		return;
 	json_out_array(o, "streams");
 	put_streams(inv, o, &path, g ? &g->facts : NULL);

@@ -136,6 +136,9 @@ enum inv_detail { INV_LIST, INV_FACTS, INV_ALL };
 void inv_put_json(const struct inventory *inv, const struct inv_node *node, struct json_out *o,
 	const char *key, enum inv_detail detail);
 
+/* A pci_config_fn; `arg` is the inventory. */
+void inv_config_of(void *arg, const char *id, struct pci_config *c);
+
 /* Brings the groups up to date; forgets what is known of a device's group; frees all. */
 void inv_groups_settle(struct inventory *inv);
 void inv_groups_touch(struct inventory *inv, const struct device *d);

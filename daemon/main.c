@@ -27,6 +27,7 @@
 #include "daemon/daemon.h"
 #include "daemon/domains.h"
 #include "daemon/events.h"
+#include "daemon/faults.h"
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
 #include "daemon/loop.h"
@@ -223,6 +224,7 @@ static void main_tell(void *arg, const char *event, const char *id, const char *
 	vf_news(&p->daemon, id);
 	vf_given_news(&p->daemon);
 	binding_news(&p->daemon, id);
+	faults_news(p->daemon.faults, event, id);
 	config_reader_look(p->daemon.config_reader);
 }
 

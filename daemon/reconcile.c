@@ -30,6 +30,7 @@
 #include "daemon/binding_keep.h"
 #include "daemon/conf.h"
 #include "daemon/daemon.h"
+#include "daemon/faults.h"
 #include "daemon/hands.h"
 #include "daemon/inventory.h"
 #include "daemon/loop.h"
@@ -136,6 +137,7 @@ static void tell_facts(void *arg, const struct device *device, struct json_out *
 {
 	struct binding_row row;
 
+	faults_put_of(((struct daemon *)arg)->faults, device->id, o);
 	if (device->class != DEVICE_PCI || !binding_find(arg, device->id, BINDING_KEPT, &row))
 		return;
 	json_out_str(o, "kept_driver", row.driver);
@@ -534,6 +536,7 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 		vf_begin(d);
 		binding_follow(d);
 	}
+	faults_begin(d->faults);
 	r->patience =
 		d->loop->ops->add_timer(d->loop, r->open ? PATIENCE_MS : 0, patience_ended, r, e);
 	return r->patience ? 0 : -1;
@@ -565,7 +568,8 @@ int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
 	d->hands = hands_new(d->loop, e);
 	d->passthrough = passthrough_new(d, e);
 	d->batons = batons_new(d, e);
-	if (!d->registry || !d->hands || !d->passthrough || !d->batons)
+	d->faults = faults_new(d, e);
+	if (!d->registry || !d->hands || !d->passthrough || !d->batons || !d->faults)
 		return -1;
 	if (d->inventory) {
 		inventory_set_attachments(d->inventory, tell_attachments, d);
@@ -590,6 +594,7 @@ void reconcile_close(struct daemon *d)
 	binding_follow_end();
 	unknown_end();
 	supervisor_free(d->supervisor);
+	faults_free(d->faults);
 	passthrough_free(d->passthrough);
 	batons_free(d->batons);
 	hands_free(d->hands);

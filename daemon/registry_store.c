@@ -9,6 +9,7 @@
 
 #include "daemon/baton.h"
 #include "daemon/binding.h"
+#include "daemon/faults.h"
 #include "daemon/group_type.h"
 #include "daemon/iostate.h"
 #include "daemon/registry_internal.h"
@@ -61,6 +62,7 @@ static const char *const migrations[] = {
 	BATON_SCHEMA,
 	UNKNOWN_SCHEMA,
 	VF_GIVEN_SCHEMA,
+	FAULTS_SCHEMA,
 };
 
 const struct store_schema registry_schema = {

@@ -69,6 +69,12 @@ static const struct code_page pages[] = {
 			"something.",
 		.fix = "Few correctable ones are ordinary. Many: look at the slot, the riser, the "
 		       "cable; a QEMU stops its machine on others."},
+	{"FAULT-LOST", "records of the kernel's log were lost",
+		.cause = "The kernel said more than could be read before it was overwritten. "
+			 "Faults may have been among it.",
+		.seen = "The numbers of the log's records (/dev/kmsg), which have a gap.",
+		.fix = "A larger log helps (kernel argument log_buf_len=4M); better is to end "
+		       "what floods it."},
 	{"FAULT-BLIND", "nobody can see faults",
 		.cause = "IOMMUs report their faults in the kernel's log only. While that cannot "
 			 "be read, no fault is known, which does not mean that there is none.",

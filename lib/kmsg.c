@@ -181,12 +181,3 @@ int kmsg_next(struct kmsg *k, struct kmsg_record *record, struct err *e)
 		}
 	}
 }
-
-void kmsg_skip(struct kmsg *k)
-{
-	k->at = k->len = 0;
-	if (lseek(k->fd, 0, SEEK_END) >= 0)
-		return;
-	while (fill(k) > 0) /* a FIFO: what is in it now */
-		k->at = k->len = 0;
-}

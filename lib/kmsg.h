@@ -39,6 +39,3 @@ bool kmsg_is_live(const struct kmsg *k);
 
 /* 1: the next record; 0: none yet; -1 with e set: it can be read no more. */
 int kmsg_next(struct kmsg *k, struct kmsg_record *record, struct err *e);
-
-/* Goes past all that is there now, unread; their numbers tell how many. */
-void kmsg_skip(struct kmsg *k);

@@ -21,17 +21,29 @@ uint64_t now_ms(void)
 	return now_ns() / 1000000u;
 }
 
-char *utc_now_text(char text[UTC_TEXT_SIZE])
+uint64_t utc_now_ms(void)
 {
 	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+char *utc_text(uint64_t ms, char text[UTC_TEXT_SIZE])
+{
+	time_t seconds = (time_t)(ms / 1000);
 	struct tm tm;
 	size_t len;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
+	gmtime_r(&seconds, &tm);
 	len = strftime(text, UTC_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text + len, UTC_TEXT_SIZE - len, ".%03dZ", (int)(ts.tv_nsec / 1000000));
+	snprintf(text + len, UTC_TEXT_SIZE - len, ".%03dZ", (int)(ms % 1000));
 	return text;
+}
+
+char *utc_now_text(char text[UTC_TEXT_SIZE])
+{
+	return utc_text(utc_now_ms(), text);
 }
 
 int parse_u64(const char *s, uint64_t max, uint64_t *value)

@@ -39,7 +39,10 @@ uint64_t now_ns(void);
 
 #define UTC_TEXT_SIZE 32
 
-/* The wall clock for people and JSON: "2025-05-01T10:00:00.123Z". Returns `text`. */
+/* A time of the wall clock, in milliseconds since 1970, for people and JSON:
+ * "2025-05-01T10:00:00.123Z". Returns `text`. */
+char *utc_text(uint64_t ms, char text[UTC_TEXT_SIZE]);
+uint64_t utc_now_ms(void);
 char *utc_now_text(char text[UTC_TEXT_SIZE]);
 
 /* The whole of `s` as an unsigned number, decimal or 0x hex, at most `max`. 0, or -1 if it is not.

@@ -37,6 +37,25 @@ static void read_region(const struct page_inflight *p, struct session_facts *fac
 	};
 }
 
+enum session_memory session_find_memory(int fd, uint64_t gpa)
+{
+	auto_free struct session_page *page = malloc(sizeof(*page));
+	enum session_memory found = SESSION_MEMORY_UNKNOWN;
+
+	if (!page || session_page_read(fd, page, NULL) < 0)
+		return found;
+	for (unsigned int i = 0; i < GUEST_MEM_MAX_REGIONS; i++) {
+		const struct page_region *r = &page->regions[i];
+
+		if (r->epoch != page->mem_epoch)
+			continue;
+		if (gpa >= r->desc.gpa && gpa - r->desc.gpa < r->desc.size)
+			return SESSION_MEMORY_THERE;
+		found = SESSION_MEMORY_NONE;
+	}
+	return found;
+}
+
 int session_facts_read(int fd, struct session_facts *facts, struct err *e)
 {
 	auto_free struct session_page *page = malloc(sizeof(*page));

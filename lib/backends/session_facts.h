@@ -34,6 +34,10 @@ struct session_facts {
 	struct taken_region region;
 };
 
+/* Whether the VMM shares memory of the guest at this guest-physical address. By pread(). */
+enum session_memory { SESSION_MEMORY_UNKNOWN, SESSION_MEMORY_THERE, SESSION_MEMORY_NONE };
+enum session_memory session_find_memory(int fd, uint64_t gpa);
+
 /* By pread(); bounded. 0 or -1. */
 int session_facts_read(int fd, struct session_facts *facts, struct err *e);
 

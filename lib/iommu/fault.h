@@ -24,7 +24,7 @@ enum fault_source {
 	FAULT_SOURCES
 };
 
-extern const char *const fault_source_names[FAULT_SOURCES]; /* "vtd", "virtio-iommu" */
+extern const char *const fault_source_names[FAULT_SOURCES]; /* "vtd", "virtio" */
 
 enum fault_kind {
 	FAULT_UNMAPPED,  /* nothing is mapped there, or not for that */

@@ -18,7 +18,7 @@ CASES = (
     (["de"], {"detach"}, {"list"}),
     (["-o", ""], {"table", "json", "jsonl", "plain"}, {"list"}),
     (["-o", "json", "li"], {"list"}, {"attach"}),
-    (["list", ""], {"devices", "groups", "attachments", "vms", "jobs", "codes"}, {"list"}),
+    (["list", ""], {"devices", "groups", "attachments", "vms", "faults", "jobs", "codes"}, {"list"}),
     (["list", "devices", "--"], {"--class", "--vm", "--free", "--help"}, {"--path"}),
     (["attach", "/dev/null", "vm", "--"],
      {"--path", "--as", "--readonly", "--queues", "--cache", "--owner", "--dry-run"}, {"--free"}),
