@@ -86,7 +86,8 @@ const struct cmd cmd_attach = {
 	.words = {{"DEVICE", "device"}, {"VM", "vm"}},
 	.options =
 		{
-			{"--path", "path", CMD_TEXT, .choices = "auto|paravirt|passthrough",
+			{"--path", "path", CMD_TEXT,
+				.choices = "auto|paravirt|passthrough|emulated",
 				.help = "how the machine gets at it"},
 			{"--as", "as", CMD_TEXT, "NAME", .help = "what the attachment is called"},
 			{"--readonly", "readonly", CMD_FLAG, .help = "the machine cannot write"},

@@ -13,6 +13,7 @@
 const struct attach_path *const attach_paths[] = {
 	[ATTACHMENT_PARAVIRT] = &attach_paravirt,
 	[ATTACHMENT_PASSTHROUGH] = &attach_passthrough,
+	[ATTACHMENT_EMULATED] = &attach_emulated,
 };
 static_assert(ARRAY_SIZE(attach_paths) == ATTACHMENT_PATHS, "a row for each path");
 

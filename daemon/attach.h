@@ -83,6 +83,7 @@ struct attach_path {
 	/* Whether `auto` picks it for the device, and for which devices that is, in words. */
 	bool (*fits)(const struct device *device);
 	const char *fits_what;
+	bool only_asked; /* `auto` never picks it */
 
 	/* Both ways; and how it is made as new while it is attached (NULL: never). */
 	const struct stages_table *attach, *detach, *renew;
@@ -167,6 +168,9 @@ struct domain_description;
 int attach_described(struct daemon *d, const struct domain *domain,
 	const struct domain_description *one, void (*done)(void *arg, const struct err *e),
 	void *arg, struct err *e);
+
+/* What it is doing is another thing now: attach_emulated.c. */
+void attach_domain_changed(struct daemon *d, const char *uuid);
 
 /* libvirt has it no more: all that it had is taken back. */
 void attach_domain_gone(struct daemon *d, const char *uuid);

@@ -58,6 +58,7 @@ static int choose_path(const char *wanted, struct attach_choice *c, struct err *
 {
 	for (unsigned int i = 0; i < ATTACHMENT_PATHS; i++) {
 		if ((wanted && strcmp(wanted, attachment_path_names[i]) != 0) ||
+			(!wanted && attach_paths[i]->only_asked) ||
 			!attach_paths[i]->fits(c->device))
 			continue;
 		c->path = (enum attachment_path)i;

@@ -35,7 +35,7 @@ static int check_memory(struct attach_wish *w, const struct virt_answer *domain,
 {
 	const char *xml = domain->live ? domain->live : domain->config;
 
-	if (w->spec.path == ATTACHMENT_PASSTHROUGH || domain_xml_shares_memory(xml) ||
+	if (w->spec.path != ATTACHMENT_PARAVIRT || domain_xml_shares_memory(xml) ||
 		(w->fix && w->dry_run && !domain->live))
 		return 0;
 	err_set(e, ERR_REFUSED, "VM-SHMEM", "the memory of %s is not shared with other processes",
@@ -57,7 +57,13 @@ static int domain_judge(struct attach_wish *w, const struct virt_answer *domain,
 		return -1;
 	if (w->spec.path == ATTACHMENT_PASSTHROUGH || w->spec.target[0])
 		return 0;
-	return domain_xml_free_target(xml, other, w->spec.target)
+	if (w->spec.path == ATTACHMENT_EMULATED && domain->live) {
+		err_set(e, ERR_REFUSED, "VM-RUNS", "%s runs, and takes no SATA disk while it does",
+			w->spec.vm);
+		return err_fix(e, "shut it down first, or give it with --path paravirt");
+	}
+	return domain_xml_free_target(xml, other, w->spec.path == ATTACHMENT_EMULATED ? "sd" : "vd",
+		       w->spec.target)
 		       ? 0
 		       : err_set(e, ERR_REFUSED, "VM-FULL", "%s has no free name for a disk",
 				 w->spec.vm);
@@ -82,7 +88,8 @@ static int domain_fix(struct attach_wish *w, const struct virt_answer *domain, s
 	struct virt_ask ask = {.op = VIRT_DEFINE};
 	auto_free char *xml = NULL;
 
-	if (!w->fix || domain->live || w->dry_run || domain_xml_shares_memory(domain->config))
+	if (!w->fix || domain->live || w->dry_run || w->spec.path != ATTACHMENT_PARAVIRT ||
+		domain_xml_shares_memory(domain->config))
 		return 0;
 	xml = domain_xml_share_memory(domain->config);
 	if (!xml)

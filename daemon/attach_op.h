@@ -52,4 +52,4 @@ stage_fn op_keep, op_unkeep, op_keep_attached, op_keep_detaching;
 stage_fn op_define, op_undefine, op_plug, op_unplug;
 
 /* The rows of attach_paths[]. */
-extern const struct attach_path attach_paravirt, attach_passthrough;
+extern const struct attach_path attach_paravirt, attach_passthrough, attach_emulated;

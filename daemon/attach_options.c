@@ -161,10 +161,15 @@ int attach_options_check_path(const struct attachment_spec *spec, struct err *e)
 
 	if (spec->path != ATTACHMENT_PASSTHROUGH && spec->vf.settings.has)
 		return err_set(e, ERR_USAGE, "PATH", "only virtual functions can be set");
+	if (spec->path == ATTACHMENT_EMULATED && !spec->domain[0]) {
+		err_set(e, ERR_REFUSED, "VM-UNMANAGED", "%s is no libvirt domain", spec->vm);
+		return err_fix(e, "a VMM that you start yourself emulates devices by itself: its "
+				  "manual says how");
+	}
 	if (spec->path == ATTACHMENT_PARAVIRT ||
 		(!r->spare_count && !r->fence[0] && !r->io_timeout_ms))
 		return 0;
-	err_set(e, ERR_USAGE, "PATH", "what is passed through has no spare, fence or timeout");
+	err_set(e, ERR_USAGE, "PATH", "only what has a worker has a spare, fence or timeout");
 	return err_fix(e, "give it with --path paravirt, if it is a disk");
 }
 

@@ -94,11 +94,18 @@ static void change_step(void *arg, const char *stage, unsigned int percent)
 
 /* --- attach: what is asked for ---------------------------------------------------------------- */
 
+static const char *const stems[DEVICE_CLASS_COUNT] = {
+	[DEVICE_PCI] = "pci",
+	[DEVICE_NET] = "net",
+	[DEVICE_BLOCK] = "disk",
+	[DEVICE_FILE] = "disk",
+	[DEVICE_NBD] = "disk",
+};
+
 /* The first of disk0, disk1, ... (pci0, ...) that the VM does not have. */
-static int choose_name(
-	struct registry *r, const char *wanted, struct attachment_spec *spec, struct err *e)
+static int choose_name(struct registry *r, const char *wanted, enum device_class class,
+	struct attachment_spec *spec, struct err *e)
 {
-	const char *stem = spec->path == ATTACHMENT_PASSTHROUGH ? "pci" : "disk";
 	const struct attachment *other;
 
 	if (wanted) {
@@ -113,7 +120,7 @@ static int choose_name(
 		return err_fix(e, "give it another name with --as");
 	}
 	for (unsigned int n = 0; n < NAMES_MAX; n++) {
-		snprintf(spec->name, sizeof(spec->name), "%s%u", stem, n);
+		snprintf(spec->name, sizeof(spec->name), "%s%u", stems[class], n);
 		if (!registry_by_name(r, spec->vm, spec->name))
 			return 0;
 	}
@@ -361,7 +368,7 @@ static int attach_find_out(
 	rc = rq ? attach_if_there(rq, a, &w->spec, e) : 0;
 	if (rc != 0)
 		return rc;
-	if (choose_name(w->d->registry, a->as, &w->spec, e) < 0 ||
+	if (choose_name(w->d->registry, a->as, class, &w->spec, e) < 0 ||
 		host_use_check_own(w->d->inventory, device, &own, e) < 0)
 		return -1;
 	device = inventory_find(w->d->inventory, class, w->spec.device);

@@ -70,10 +70,10 @@ static bool has_target(const char *xml, const char *target)
 	return false;
 }
 
-bool domain_xml_free_target(const char *xml, const char *other, char target[16])
+bool domain_xml_free_target(const char *xml, const char *other, const char *stem, char target[16])
 {
 	for (int c = 'a'; c <= 'z'; c++) {
-		snprintf(target, 16, "vd%c", c);
+		snprintf(target, 16, "%s%c", stem, c);
 		if (!has_target(xml, target) && !(other && has_target(other, target)))
 			return true;
 	}
@@ -200,9 +200,54 @@ static char *hostdev_xml(const struct attachment_spec *spec)
 	return out;
 }
 
+/* With cache none the disk is opened past the page cache, as the worker opens it. */
+static char *sata_xml(const struct attachment_spec *spec)
+{
+	bool is_block = strncmp(spec->node, "/dev/", 5) == 0;
+	char alias[DOMAIN_ALIAS_SIZE], node[PATH_MAX], *out = NULL;
+
+	domain_alias(spec, alias);
+	if (!xml_escape(node, sizeof(node), spec->node) ||
+		asprintf(&out,
+			"<disk type='%s' device='disk'>"
+			"<driver name='qemu' type='raw' cache='%s'/><source %s='%s'/>"
+			"<target dev='%s' bus='sata'/>%s<alias name='%s'/></disk>",
+			is_block ? "block" : "file", attachment_cache_names[spec->cache],
+			is_block ? "dev" : "file", node, spec->target,
+			spec->readonly ? "<readonly/>" : "", alias) < 0)
+		return NULL;
+	return out;
+}
+
+static char *e1000_xml(const struct attachment_spec *spec)
+{
+	bool is_bridge = strcmp(spec->target, DOMAIN_NET_BRIDGE) == 0;
+	char alias[DOMAIN_ALIAS_SIZE], interface[2 * DEVICE_NAME_MAX], *out = NULL;
+
+	domain_alias(spec, alias);
+	if (!xml_escape(interface, sizeof(interface), spec->device) ||
+		asprintf(&out,
+			"<interface type='%s'><source %s='%s'%s/><model type='e1000e'/>"
+			"<alias name='%s'/></interface>",
+			spec->target, is_bridge ? "bridge" : "dev", interface,
+			is_bridge ? "" : " mode='bridge'", alias) < 0)
+		return NULL;
+	return out;
+}
+
 char *domain_xml_device(const struct registry *r, const struct attachment_spec *spec)
 {
-	return spec->path == ATTACHMENT_PASSTHROUGH ? hostdev_xml(spec) : disk_xml(r, spec);
+	switch (spec->path) {
+	case ATTACHMENT_PARAVIRT:
+		return disk_xml(r, spec);
+	case ATTACHMENT_PASSTHROUGH:
+		return hostdev_xml(spec);
+	case ATTACHMENT_EMULATED:
+		return spec->node[0] ? sata_xml(spec) : e1000_xml(spec);
+	case ATTACHMENT_PATHS:
+		break;
+	}
+	return NULL;
 }
 
 /* --- the description -------------------------------------------------------------------------- */

@@ -18,8 +18,12 @@ extern const char domain_xml_sharing[];
 /* The same XML with shared memory. */
 char *domain_xml_share_memory(const char *xml);
 
-/* The first of vda, vdb, ... that neither has. `other` may be NULL. False: all are taken. */
-bool domain_xml_free_target(const char *xml, const char *other, char target[16]);
+/* The first of vda, vdb, ... (stem "vd") that neither has. `other` may be NULL. False: all are taken. */
+bool domain_xml_free_target(const char *xml, const char *other, const char *stem, char target[16]);
+
+/* How an emulated interface is joined to the host's: the `target` of its spec. */
+#define DOMAIN_NET_BRIDGE "bridge"
+#define DOMAIN_NET_DIRECT "direct"
 
 /* The user id that libvirt runs QEMU as, by its capabilities; -1: it does not say. */
 int64_t domain_xml_qemu_user(const char *capabilities);

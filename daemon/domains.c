@@ -251,6 +251,7 @@ static void domain_take(
 	domain->state = found->state;
 	domain->persistent = found->persistent;
 	emit(domains, is_new ? "added" : "changed", domain);
+	attach_domain_changed(domains->d, domain->uuid);
 }
 
 struct look {

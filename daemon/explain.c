@@ -69,6 +69,7 @@ struct look {
 static const unsigned int about_path[ATTACHMENT_PATHS] = {
 	[ATTACHMENT_PARAVIRT] = RULE_PARAVIRT,
 	[ATTACHMENT_PASSTHROUGH] = RULE_PASSTHROUGH,
+	[ATTACHMENT_EMULATED] = RULE_EMULATED,
 };
 
 /* False if the device went meanwhile. */
@@ -153,23 +154,6 @@ static int put_path(struct look *l, const char *name, enum attachment_path path,
 	return 0;
 }
 
-/* iovd itself emulates nothing. */
-static void put_emulated(struct look *l, const char *id, struct json_out *o)
-{
-	struct err e = ERR_INIT;
-
-	err_set(&e, ERR_REFUSED, "PATH", "iovd emulates no device; the VMM does that by itself");
-	l->found.count = 0;
-	findings_add(&l->found, &e);
-	json_out_object(o, NULL);
-	json_out_str(o, "path", "emulated");
-	json_out_str(o, "device", id);
-	json_out_bool(o, "open", false);
-	json_out_bool(o, "chosen", false);
-	explain_put_findings(&l->found, o, "findings");
-	json_out_end(o);
-}
-
 /* --- the device ------------------------------------------------------------------------------- */
 
 static void put_choice(
@@ -209,14 +193,14 @@ static void put_more(struct look *l, struct json_out *o)
 }
 
 /* The order of the answer; passthrough last, since what follows is of its device. */
-static const enum attachment_path order[] = {ATTACHMENT_PARAVIRT, ATTACHMENT_PASSTHROUGH};
+static const enum attachment_path order[] = {
+	ATTACHMENT_PARAVIRT, ATTACHMENT_EMULATED, ATTACHMENT_PASSTHROUGH};
 static_assert(ARRAY_SIZE(order) == ATTACHMENT_PATHS, "each path is told of");
 
 int explain_device(struct daemon *d, const char *name, const char *vm, struct json_out *o,
 	const char *key, struct err *e)
 {
 	auto_free struct look *l = calloc(1, sizeof(*l));
-	auto_free char *id = NULL;
 	struct attach_choice c;
 	bool has_path;
 
@@ -231,13 +215,11 @@ int explain_device(struct daemon *d, const char *name, const char *vm, struct js
 		return -1;
 	json_out_object(o, key);
 	put_choice(&c, has_path, name, o);
-	id = strdup(c.device->id);
 	json_out_str(o, "vm", vm);
 	json_out_array(o, "paths");
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
 		if (put_path(l, name, order[i], has_path && order[i] == c.path, o, e) < 0)
 			return -1;
-	put_emulated(l, id, o);
 	json_out_end(o);
 	put_more(l, o);
 	json_out_end(o);

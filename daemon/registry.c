@@ -47,6 +47,7 @@ static_assert(ARRAY_SIZE(attachment_state_names) == ATTACHMENT_STATES, "a name f
 const char *const attachment_path_names[] = {
 	[ATTACHMENT_PARAVIRT] = "paravirt",
 	[ATTACHMENT_PASSTHROUGH] = "passthrough",
+	[ATTACHMENT_EMULATED] = "emulated",
 };
 static_assert(ARRAY_SIZE(attachment_path_names) == ATTACHMENT_PATHS, "a name for each path");
 

@@ -44,7 +44,12 @@ extern const char *const attachment_state_names[ATTACHMENT_STATES];
 bool attachment_edge(enum attachment_state from, enum attachment_state to);
 
 /* How the VM gets at the device. The numbers are in the store. */
-enum attachment_path { ATTACHMENT_PARAVIRT, ATTACHMENT_PASSTHROUGH, ATTACHMENT_PATHS };
+enum attachment_path {
+	ATTACHMENT_PARAVIRT,
+	ATTACHMENT_PASSTHROUGH,
+	ATTACHMENT_EMULATED,
+	ATTACHMENT_PATHS
+};
 
 extern const char *const attachment_path_names[ATTACHMENT_PATHS];
 
@@ -104,8 +109,9 @@ struct attachment_rescue {
 struct attachment_spec {
 	char id[KEEPER_ID_SIZE]; /* "a1": never used again */
 	char vm[REGISTRY_NAME_MAX];
-	char domain[37];               /* UUID of the libvirt domain that it is; "": nobody's */
-	char target[16];               /* of a domain's disk: "vda" */
+	char domain[37]; /* UUID of the libvirt domain that it is; "": nobody's */
+	char target
+		[16]; /* of a domain's disk: "vda"; of its emulated interface: how it is joined */
 	char name[REGISTRY_NAME_MAX];  /* of the device, for the VM */
 	char device[PATH_MAX];         /* the id that the inventory has for it */
 	char node[PATH_MAX];           /* what is opened; "" when passed through */

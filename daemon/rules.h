@@ -16,6 +16,7 @@ enum rule_about {
 	RULE_PARAVIRT = 1 << 2,
 	RULE_VFS = 1 << 3,  /* making virtual functions of it */
 	RULE_MOVE = 1 << 4, /* going along when its machine moves */
+	RULE_EMULATED = 1 << 5,
 };
 
 enum rule_weight {

@@ -228,6 +228,11 @@ static bool no_paravirt(const struct facts *f, struct err *e)
 	return fits_not(f, ATTACHMENT_PARAVIRT, e);
 }
 
+static bool no_emulated(const struct facts *f, struct err *e)
+{
+	return fits_not(f, ATTACHMENT_EMULATED, e);
+}
+
 static bool is_disk(const struct device *d, uint64_t *size_bytes)
 {
 	*size_bytes = d->class == DEVICE_BLOCK  ? d->block.size_bytes
@@ -271,20 +276,21 @@ static bool is_removable(const struct facts *f, struct err *e)
 	return rule_says(e, "the medium of %s can be taken out", d->id);
 }
 
-#define BOTH (RULE_PASSTHROUGH | RULE_PARAVIRT)
+#define ALL_PATHS (RULE_PASSTHROUGH | RULE_PARAVIRT | RULE_EMULATED)
 
 static const struct rule rules[] = {
 	{"PATH", RULE_PASSTHROUGH, RULE_CLOSES, no_passthrough},
 	{"PATH", RULE_PARAVIRT, RULE_CLOSES, no_paravirt},
-	{"HOST-USE", BOTH, RULE_CLOSES, host_has_it},
-	{"DEV-TAKEN", BOTH, RULE_CLOSES, machine_has_it},
-	{"DEV-WEDGED", BOTH, RULE_CLOSES, is_wedged},
+	{"PATH", RULE_EMULATED, RULE_CLOSES, no_emulated},
+	{"HOST-USE", ALL_PATHS, RULE_CLOSES, host_has_it},
+	{"DEV-TAKEN", ALL_PATHS, RULE_CLOSES, machine_has_it},
+	{"DEV-WEDGED", ALL_PATHS, RULE_CLOSES, is_wedged},
 	{"DEV-DEAD", RULE_PASSTHROUGH, RULE_REFUSES, is_dead},
 	{"VFIO-DENYLIST", RULE_PASSTHROUGH, RULE_REFUSES, is_denied},
 	{"HOST-CONSOLE", RULE_PASSTHROUGH, RULE_REFUSES, has_console},
 	{"DEV-NO-RESET", RULE_PASSTHROUGH, RULE_CLOSES, cannot_be_reset},
-	{"DEV-EMPTY", RULE_PARAVIRT, RULE_CLOSES, is_empty},
-	{"DEV-READONLY", RULE_PARAVIRT, RULE_CLOSES, is_readonly},
+	{"DEV-EMPTY", RULE_PARAVIRT | RULE_EMULATED, RULE_CLOSES, is_empty},
+	{"DEV-READONLY", RULE_PARAVIRT | RULE_EMULATED, RULE_CLOSES, is_readonly},
 	{"DEV-ASLEEP", RULE_PASSTHROUGH, RULE_WARNS, is_off},
 	{"DEV-BAR", RULE_PASSTHROUGH, RULE_WARNS, has_no_address},
 	{"DEV-AER", RULE_PASSTHROUGH, RULE_WARNS, had_errors},

@@ -106,6 +106,7 @@ void attachment_words(const struct registry *r, const struct attachment *a,
 	case ATTACHMENT_PASSTHROUGH:
 		put_passthrough(&w, a, fds);
 		return;
+	case ATTACHMENT_EMULATED:
 	case ATTACHMENT_PATHS:
 		return;
 	}

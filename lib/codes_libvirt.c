@@ -26,6 +26,15 @@ static const struct code_page pages[] = {
 			"memAccess='shared' for each NUMA cell.",
 		.fix = "Shut the domain down, and put in <memoryBacking><source type='memfd'/>"
 		       "<access mode='shared'/></memoryBacking>; attach --fix does it."},
+	{"VM-UNMANAGED", "the machine is no domain of libvirt",
+		.cause = "An emulated device is the VMM's own, and only libvirt's domains have a "
+			 "definition that iovd can put it into.",
+		.seen = "libvirt has no domain of that name or UUID.",
+		.fix = "Give the VMM the device yourself, or use another path."},
+	{"VM-RUNS", "the domain runs, and takes no such device while it does",
+		.cause = "SATA disks cannot be plugged into a running machine.",
+		.seen = "The domain's state, as libvirt tells it.",
+		.fix = "Shut it down first; or give the disk with --path paravirt."},
 	{"VM-FULL", "the domain has no free name for a disk",
 		.cause = "Disks of a domain are called vda to vdz, and each is taken.",
 		.seen = "The targets of the disks in its definitions.",

@@ -25,6 +25,9 @@ INIT = pathlib.Path(__file__).with_name("init")
 METAPACKAGE = "linux-image-cloud-amd64"
 # Disks: virtio, and what a lab host gives away.
 MODULES = ("virtio_blk", "nvme")
+# A kernel with the drivers of hardware, and those that a lab host's and QEMU's own devices need.
+FULL_METAPACKAGE = "linux-image-amd64"
+FULL_MODULES = (*MODULES, "virtio_net", "igbvf", "e1000e", "ahci", "sd_mod")
 
 
 class Image(typing.NamedTuple):
@@ -105,19 +108,24 @@ def kernel_tree(metapackage=METAPACKAGE, architecture=None):
     return cache.entry(f"kernel-{cache.digest(apt.codename(), metapackage, 'depmod')}", build)
 
 
-def qemu():
+def qemu(metapackage=METAPACKAGE, names=MODULES):
     """The image for QEMU."""
     if platform.machine() != "x86_64":
         raise cache.Unavailable("test guests are built for x86-64 only")
-    tree = kernel_tree()
+    tree = kernel_tree(metapackage)
     kernel = next(tree.glob("boot/vmlinuz-*"))
     path = cache.entry(
-        f"guest-{_key(kernel.name)}",
+        f"guest-{_key(kernel.name, *names)}",
         lambda work: _initramfs(
-            work / "initramfs", insmod_order(next(tree.glob("lib/modules/*")), MODULES)
+            work / "initramfs", insmod_order(next(tree.glob("lib/modules/*")), names)
         ),
     )
     return Image(kernel, path / "initramfs")
+
+
+def qemu_full():
+    """The same with drivers for network cards and SATA disks."""
+    return qemu(FULL_METAPACKAGE, FULL_MODULES)
 
 
 def uml():

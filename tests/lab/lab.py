@@ -6,8 +6,8 @@
     lab.py HOST[,HOST...] [TOPIC...]
 
 A topic is a program tests/lab/topic_NAME.py; its head says `# lab: IOMMU...`, where it runs, and
-`# timeout: SECONDS`; `# needs: WORD...` what else: `guest`, it starts guests of its own; `history`,
-the history checker; `systemd`, a host with +systemd, where no others run unless they are named. All
+`# timeout: SECONDS`; `# needs: WORD...` what else: `guest`, it starts guests of its own; `full-guest`,
+such with drivers of hardware; `history`, the history checker; `systemd`, a host with +systemd, where no others run unless they are named. All
 topics of a host run in one boot, one after the other; one that ends with inside.reboot() runs again
 after the next boot. What they print, the kernel's log and the console are kept in BUILD/lab/HOST/.
 
@@ -36,6 +36,7 @@ BOOTS_MOST = 6
 # What a topic may need, and how it is made: a host has no network, and finds it in the cache.
 NEEDS = {
     "guest": image.qemu,
+    "full-guest": image.qemu_full,
     "history": lambda: blkio.client("history_client"),
     "systemd": lambda: None,
 }

@@ -68,17 +68,17 @@ START_TEST(a_disk_gets_a_name_that_neither_definition_has)
 		"<domain><devices><disk><target dev='vdb'/></disk></devices></domain>";
 	char all[26 * 48] = "<domain><devices>", one[48], target[16];
 
-	ck_assert(domain_xml_free_target(live, NULL, target));
+	ck_assert(domain_xml_free_target(live, NULL, "vd", target));
 	ck_assert_str_eq(target, "vdb");
-	ck_assert(domain_xml_free_target(live, config, target));
+	ck_assert(domain_xml_free_target(live, config, "vd", target));
 	ck_assert_str_eq(target, "vdc");
 	for (int c = 'a'; c <= 'z'; c++) {
-		ck_assert(domain_xml_free_target(all, NULL, target));
+		ck_assert(domain_xml_free_target(all, NULL, "vd", target));
 		snprintf(one, sizeof(one), "<disk><target dev='vd%c'/></disk>", c);
 		ck_assert_int_eq(target[2], c);
 		strcat(all, one);
 	}
-	ck_assert(!domain_xml_free_target(all, NULL, target));
+	ck_assert(!domain_xml_free_target(all, NULL, "vd", target));
 }
 END_TEST
 

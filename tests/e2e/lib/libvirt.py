@@ -331,13 +331,16 @@ class Domain(guest.Guest):
     """A guest that is a domain of a host: defined at once, booted by boot(), or by whoever starts it
     (then take_up() talks to it). The end of the context destroys and undefines it.
 
+    `build` makes its image.
+
     Its QEMU connects to the test, wherever it runs: the definition is the same on every host.
     """
 
-    def __init__(self, host, name, devices="", metadata="", memory=256, shared=True, identity=None):
+    def __init__(self, host, name, devices="", metadata="", memory=256, shared=True, identity=None,
+                 build=image.qemu):
         self.host, self.name = host, name
         self.uuid = str(identity or uuid.uuid4())
-        boot = guest._image(image.qemu)
+        boot = guest._image(build)
         accel, cpu = guest.accelerator()
         agent, console = (host.root.parent / f"{name}.{end}" for end in ("agent", "console"))
         agent.unlink(missing_ok=True)
