@@ -3,12 +3,17 @@
  * A device type as the vhost-user session sees it: features, configuration, and requests. The
  * session owns rings, memory and messages and knows nothing of what a request means; a device
  * knows nothing of rings. One thread; a device may complete a request before submit() returns.
+ *
+ * Most rings are asked: each request goes to submit(). A ring may be one that is filled instead
+ * (fills()): the driver's requests there are empty buffers for what comes from outside, and poll()
+ * takes them when something did.
  */
 #pragma once
 
 #include "lib/backends/session_page.h"
 #include "lib/backends/virtq.h"
 #include "lib/err.h"
+#include "lib/watch.h"
 
 /*
  * What a completion on the ring is for: the top byte of its user_data. The rest is the owner's.
@@ -57,14 +62,32 @@ struct backend_host {
 	 */
 	void (*begun)(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
 		enum session_request_what what, uint64_t sector, uint64_t sectors);
+
+	/*
+	 * Of a ring that is filled, within poll() only. The next request, or NULL: there is none, or
+	 * none may be fetched now. Before poll() returns each was filled, in order (the first
+	 * `written` bytes; chain->joined: seen together with the next one), or given back, the last
+	 * one first.
+	 */
+	struct virtq_chain *(*take)(struct backend_host *host, unsigned int ring);
+	void (*filled)(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
+		uint32_t written);
+	void (*give_back)(struct backend_host *host, unsigned int ring, struct virtq_chain *chain);
+	/* Entries of a ring that runs: more requests than that it never has. */
+	uint16_t (*ring_size)(struct backend_host *host, unsigned int ring);
 };
 
 struct backend_ops {
-	const char *name; /* "blk" */
+	const char *name;         /* "blk" */
+	uint16_t rings_per_queue; /* as GET_QUEUE_NUM counts them */
+	/* The VMM is to ask for the configuration space (VU_PF_CONFIG), and not to make its own. */
+	bool tells_config;
+	/* Requests of each ring complete in the order of fetching (virtq.h). */
+	bool in_order;
 
 	/* Device feature bits (VIRTIO_BLK_F_...), none of transport or ring. */
 	uint64_t (*features)(struct backend *b);
-	uint16_t (*queues)(struct backend *b);
+	uint16_t (*rings)(struct backend *b);
 	/* Fills `size` bytes of configuration space from `offset`; zeroes beyond its end. */
 	void (*config_read)(struct backend *b, uint32_t offset, uint32_t size, uint8_t *data);
 	/* A write by the driver; -1 with the reason when the field is not its to write. */
@@ -99,6 +122,25 @@ struct backend_ops {
 	void (*again)(struct backend *b, unsigned int ring, struct virtq_chain *chain);
 	/* Requests handed to the kernel and not completed. */
 	unsigned int (*in_kernel)(struct backend *b);
+
+	/* --- NULL for a device that only answers ------------------------------------------- */
+
+	bool (*fills)(struct backend *b, unsigned int ring);
+	/* The session has begun: what comes from outside wakes `loop`, until free(). */
+	int (*begin)(struct backend *b, struct watch_loop *loop, struct err *e);
+	/* One round over what came from outside; true: something did. */
+	bool (*poll)(struct backend *b);
+	/*
+	 * Of a ring that is filled: so many requests did not suffice for what waits outside, and the
+	 * next one is waited for; -1: none is.
+	 */
+	int (*starved)(struct backend *b, unsigned int ring);
+	/* The driver begins or stops to use a ring. Also said once more of what is so already. */
+	void (*enable)(struct backend *b, unsigned int ring, bool on);
+	/* NET_SET_MTU, -1: not possible; and SEND_RARP: tell the network where `mac` is now. */
+	int (*set_mtu)(struct backend *b, uint64_t mtu, struct err *e);
+	void (*announce)(struct backend *b, const uint8_t mac[6]);
+
 	/* Why the device can no longer serve (terminated), or NULL. */
 	const char *(*failure)(struct backend *b);
 	void (*free)(struct backend *b);

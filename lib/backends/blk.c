@@ -42,7 +42,7 @@ static uint64_t blk_features(struct backend *b)
 	return blk_features_of(blk_of(b)->options.read_only);
 }
 
-static uint16_t blk_queues(struct backend *b)
+static uint16_t blk_rings(struct backend *b)
 {
 	return blk_of(b)->options.queues;
 }
@@ -339,8 +339,10 @@ static void blk_free(struct backend *b)
 
 static const struct backend_ops blk_ops = {
 	.name = "blk",
+	.rings_per_queue = 1,
+	.tells_config = true,
 	.features = blk_features,
-	.queues = blk_queues,
+	.rings = blk_rings,
 	.config_read = blk_config_read,
 	.config_write = blk_config_write,
 	.set_features = blk_set_features,

@@ -11,9 +11,16 @@
 #include <sys/socket.h>
 
 #define PROTOCOL_FEATURES                                                                          \
-	(VU_PF_MQ | VU_PF_LOG_SHMFD | VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_CONFIG |         \
-		VU_PF_INFLIGHT_SHMFD | VU_PF_RESET_DEVICE | VU_PF_CONFIGURE_MEM_SLOTS |            \
-		VU_PF_STATUS)
+	(VU_PF_MQ | VU_PF_LOG_SHMFD | VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_INFLIGHT_SHMFD | \
+		VU_PF_RESET_DEVICE | VU_PF_CONFIGURE_MEM_SLOTS | VU_PF_STATUS)
+
+static uint64_t offered_protocol(const struct vu_session *s)
+{
+	const struct backend_ops *ops = s->backend->ops;
+
+	return PROTOCOL_FEATURES | (ops->tells_config ? VU_PF_CONFIG : 0) |
+	       (ops->announce ? VU_PF_RARP : 0) | (ops->set_mtu ? VU_PF_NET_MTU : 0);
+}
 
 uint64_t vu_offered_features(const struct vu_session *s)
 {
@@ -53,7 +60,7 @@ static enum vu_act set_features(struct vu_session *s, struct err *e)
 	s->backend->ops->set_features(s->backend, features);
 	if (!(features & VU_F_PROTOCOL_FEATURES))
 		for (unsigned int i = 0; i < s->ring_count; i++)
-			s->page->rings[i].enabled = 1;
+			vu_ring_set_enabled(&s->rings[i], true);
 	vu_rings_update_log(s);
 	return VU_DONE;
 }
@@ -61,16 +68,16 @@ static enum vu_act set_features(struct vu_session *s, struct err *e)
 static enum vu_act get_protocol_features(struct vu_session *s, struct err *e)
 {
 	(void)e;
-	return reply_u64(s, PROTOCOL_FEATURES);
+	return reply_u64(s, offered_protocol(s));
 }
 
 static enum vu_act set_protocol_features(struct vu_session *s, struct err *e)
 {
-	uint64_t protocol = s->in.msg.body.u64;
+	uint64_t protocol = s->in.msg.body.u64, offered = offered_protocol(s);
 
-	if (protocol & ~PROTOCOL_FEATURES) {
+	if (protocol & ~offered) {
 		err_set(e, ERR_REFUSED, "VU-FEATURES", "protocol features 0x%llx were not offered",
-			(unsigned long long)(protocol & ~PROTOCOL_FEATURES));
+			(unsigned long long)(protocol & ~offered));
 		return VU_BROKEN;
 	}
 	s->page->protocol = protocol;
@@ -86,7 +93,7 @@ static enum vu_act do_nothing(struct vu_session *s, struct err *e)
 static enum vu_act get_queue_num(struct vu_session *s, struct err *e)
 {
 	(void)e;
-	return reply_u64(s, s->ring_count);
+	return reply_u64(s, s->ring_count / s->backend->ops->rings_per_queue);
 }
 
 static enum vu_act get_max_mem_slots(struct vu_session *s, struct err *e)
@@ -113,6 +120,34 @@ static enum vu_act set_config(struct vu_session *s, struct err *e)
 		    s->backend, config->offset, config->size, config->data, e) < 0)
 		return VU_REFUSED;
 	vu_note_config(s);
+	return VU_DONE;
+}
+
+/* Only a device that has it knows what it is: for others it is a request that does not exist. */
+static enum vu_act not_offered(struct err *e)
+{
+	err_set(e, ERR_REFUSED, "VU-REQUEST", "not a request that this device offers");
+	return VU_BROKEN;
+}
+
+static enum vu_act net_set_mtu(struct vu_session *s, struct err *e)
+{
+	struct backend *b = s->backend;
+
+	if (!b->ops->set_mtu)
+		return not_offered(e);
+	return b->ops->set_mtu(b, s->in.msg.body.u64, e) < 0 ? VU_REFUSED : VU_DONE;
+}
+
+/* Sent twice it does no harm. */
+static enum vu_act send_rarp(struct vu_session *s, struct err *e)
+{
+	uint8_t mac[8];
+
+	if (!s->backend->ops->announce)
+		return not_offered(e);
+	memcpy(mac, &s->in.msg.body.u64, sizeof(mac));
+	s->backend->ops->announce(s->backend, mac);
 	return VU_DONE;
 }
 
@@ -190,6 +225,8 @@ static handler_fn *const handlers[VU_REQUEST_COUNT] = {
 	[VU_SET_PROTOCOL_FEATURES] = set_protocol_features,
 	[VU_GET_QUEUE_NUM] = get_queue_num,
 	[VU_SET_VRING_ENABLE] = vu_ring_enable,
+	[VU_SEND_RARP] = send_rarp,
+	[VU_NET_SET_MTU] = net_set_mtu,
 	[VU_SET_BACKEND_REQ_FD] = set_backend_req_fd,
 	[VU_GET_CONFIG] = get_config,
 	[VU_SET_CONFIG] = set_config,
@@ -207,10 +244,8 @@ enum vu_act vu_handle(struct vu_session *s, struct err *e)
 {
 	uint32_t request = s->in.msg.request;
 
-	if (request >= VU_REQUEST_COUNT || !handlers[request]) {
-		err_set(e, ERR_REFUSED, "VU-REQUEST", "not a request that this device offers");
-		return VU_BROKEN;
-	}
+	if (request >= VU_REQUEST_COUNT || !handlers[request])
+		return not_offered(e);
 	return handlers[request](s, e);
 }
 

@@ -10,7 +10,8 @@
  *
  * One round (vu_rings_work): fetch from each ring what there is, up to a batch; hand the batch to
  * the kernel at once; publish per ring what has completed since, with at most one call to the
- * guest. A device may complete within submit(): the same round publishes it.
+ * guest. A device may complete within submit(): the same round publishes it. Then the device fills
+ * rings of its own (backend.h), of which nothing is in flight between two rounds.
  *
  * When the connection is ending nothing is pushed any more. The VMM takes its rings back as they
  * are the moment it sees the end, and counts what is not in the used ring as in flight; a completion
@@ -163,6 +164,8 @@ static int start(struct vu_ring *r, bool takeover, struct err *e)
 		.log_used = p->log_used,
 		.base = p->base,
 		.takeover = takeover,
+		.in_order = r->s->backend->ops->in_order,
+		.refetch = vu_ring_is_filled(r),
 	};
 
 	if (!p->num || !p->has_addr)
@@ -421,6 +424,15 @@ enum vu_act vu_ring_set_err(struct vu_session *s, struct err *e)
 	return VU_DONE;
 }
 
+void vu_ring_set_enabled(struct vu_ring *r, bool enabled)
+{
+	struct backend *b = r->s->backend;
+
+	facts(r)->enabled = enabled;
+	if (b->ops->enable)
+		b->ops->enable(b, r->index, enabled);
+}
+
 enum vu_act vu_ring_enable(struct vu_session *s, struct err *e)
 {
 	const struct vu_vring_state *state = &s->in.msg.body.state;
@@ -428,7 +440,7 @@ enum vu_act vu_ring_enable(struct vu_session *s, struct err *e)
 
 	if (!r)
 		return VU_BROKEN;
-	facts(r)->enabled = state->num != 0;
+	vu_ring_set_enabled(r, state->num != 0);
 	return VU_DONE;
 }
 
@@ -476,6 +488,7 @@ void vu_rings_restore(struct vu_session *s)
 			continue;
 		}
 		vu_incoming_arrived(s, i);
+		vu_ring_set_enabled(r, facts(r)->enabled);
 		if (watch_kick(r, &e) < 0 || start(r, true, &e) < 0)
 			set_broken(r, e.msg);
 	}
@@ -516,8 +529,7 @@ void vu_rings_done(
 	r->staged++;
 }
 
-/* Something of this ring may be fetched, if there is anything. */
-static bool may_fetch(const struct vu_ring *r)
+bool vu_ring_may_fetch(const struct vu_ring *r)
 {
 	if (!r->q || r->s->ending || virtq_broken(r->q))
 		return false;
@@ -534,7 +546,7 @@ static unsigned int fetch(struct vu_ring *r)
 	struct backend *b = s->backend;
 	unsigned int n = 0;
 
-	while (n < FETCH_BATCH && may_fetch(r) && b->ops->has_room(b)) {
+	while (n < FETCH_BATCH && vu_ring_may_fetch(r) && b->ops->has_room(b)) {
 		struct virtq_chain *chain = virtq_pop(r->q);
 
 		if (!chain)
@@ -568,29 +580,13 @@ bool vu_rings_work(struct vu_session *s)
 	bool worked = false;
 
 	for (unsigned int i = 0; i < s->ring_count; i++)
-		worked |= fetch(&s->rings[i]) > 0;
+		if (!vu_ring_is_filled(&s->rings[i]))
+			worked |= fetch(&s->rings[i]) > 0;
 	s->backend->ops->flush(s->backend);
+	if (s->backend->ops->poll)
+		worked |= s->backend->ops->poll(s->backend);
 	for (unsigned int i = 0; i < s->ring_count; i++)
 		worked |= publish(&s->rings[i]);
 	s->page->in_flight = vu_rings_taken(s);
 	return worked;
-}
-
-bool vu_rings_arm(struct vu_session *s)
-{
-	bool work = false;
-
-	if (!s->backend->ops->has_room(s->backend))
-		return false; /* a completion will wake us */
-	for (unsigned int i = 0; i < s->ring_count; i++)
-		if (may_fetch(&s->rings[i]))
-			work |= virtq_kicks_on(s->rings[i].q);
-	return work;
-}
-
-void vu_rings_disarm(struct vu_session *s)
-{
-	for (unsigned int i = 0; i < s->ring_count; i++)
-		if (s->rings[i].q && may_fetch(&s->rings[i]))
-			virtq_kicks_off(s->rings[i].q);
 }

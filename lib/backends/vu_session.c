@@ -371,7 +371,11 @@ int vu_session_new(struct vu_session **out, const struct vu_session_config *cfg,
 	s->host.begun = vu_note_begin;
 	s->host.park = vu_park;
 	s->host.carry = vu_gate_carry;
-	s->ring_count = s->backend->ops->queues(s->backend);
+	s->host.take = vu_rings_take;
+	s->host.filled = vu_rings_filled;
+	s->host.give_back = vu_rings_give_back;
+	s->host.ring_size = vu_rings_size;
+	s->ring_count = s->backend->ops->rings(s->backend);
 	assert(s->ring_count <= VU_MAX_QUEUES);
 	for (unsigned int i = 0; i < s->ring_count; i++) {
 		s->rings[i].s = s;
@@ -423,6 +427,8 @@ int vu_session_start(struct vu_session *s, bool ring_seen, struct err *e)
 	s->uring_watch =
 		loop->ops->add_fd(loop, s->cfg.ring->ring_fd, WATCH_READ, uring_has_news, s, e);
 	if (!s->uring_watch || watch_listener(s, e) < 0)
+		return -1;
+	if (s->backend->ops->begin && s->backend->ops->begin(s->backend, loop, e) < 0)
 		return -1;
 	s->started = true;
 	vu_notes_clear(s); /* the predecessor's are over */

@@ -198,6 +198,7 @@ enum vu_act vu_ring_set_addr(struct vu_session *s, struct err *e);
 enum vu_act vu_ring_set_base(struct vu_session *s, struct err *e);
 enum vu_act vu_ring_get_base(struct vu_session *s, struct err *e);
 enum vu_act vu_ring_enable(struct vu_session *s, struct err *e);
+void vu_ring_set_enabled(struct vu_ring *r, bool enabled);
 bool vu_any_ring_started(const struct vu_session *s);
 /* Shuts / opens all gates; what was fetched goes on. */
 void vu_rings_gate(struct vu_session *s, bool closed);
@@ -221,5 +222,15 @@ void vu_rings_done(
 	struct backend_host *host, unsigned int ring, struct virtq_chain *chain, bool failed);
 /* One round; true when requests were fetched, completed, or published. */
 bool vu_rings_work(struct vu_session *s);
+/* Something of this ring may be fetched, if there is anything. */
+bool vu_ring_may_fetch(const struct vu_ring *r);
+
+/* vu_fill.c */
+bool vu_ring_is_filled(const struct vu_ring *r);
+struct virtq_chain *vu_rings_take(struct backend_host *host, unsigned int ring);
+void vu_rings_filled(
+	struct backend_host *host, unsigned int ring, struct virtq_chain *chain, uint32_t written);
+void vu_rings_give_back(struct backend_host *host, unsigned int ring, struct virtq_chain *chain);
+uint16_t vu_rings_size(struct backend_host *host, unsigned int ring);
 bool vu_rings_arm(struct vu_session *s);
 void vu_rings_disarm(struct vu_session *s);

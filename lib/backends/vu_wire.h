@@ -38,6 +38,8 @@ enum vu_request {
 	VU_SET_PROTOCOL_FEATURES = 16,
 	VU_GET_QUEUE_NUM = 17,
 	VU_SET_VRING_ENABLE = 18,
+	VU_SEND_RARP = 19,
+	VU_NET_SET_MTU = 20,
 	VU_SET_BACKEND_REQ_FD = 21,
 	VU_GET_CONFIG = 24,
 	VU_SET_CONFIG = 25,
@@ -59,7 +61,9 @@ enum vu_backend_request {
 /* Protocol feature bits. */
 #define VU_PF_MQ                  (1ull << 0)
 #define VU_PF_LOG_SHMFD           (1ull << 1)
+#define VU_PF_RARP                (1ull << 2)
 #define VU_PF_REPLY_ACK           (1ull << 3)
+#define VU_PF_NET_MTU             (1ull << 4)
 #define VU_PF_BACKEND_REQ         (1ull << 5)
 #define VU_PF_CONFIG              (1ull << 9)
 #define VU_PF_INFLIGHT_SHMFD      (1ull << 12)

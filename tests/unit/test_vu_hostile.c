@@ -113,7 +113,7 @@ static void raw(struct vmm *v, uint32_t request, uint32_t flags, uint32_t size)
 
 START_TEST(bad_headers)
 {
-	static const uint32_t requests[] = {0, 19, 35, 44, 0x7fffffff, 0x80000000, 0xffffffff};
+	static const uint32_t requests[] = {0, 22, 35, 44, 0x7fffffff, 0x80000000, 0xffffffff};
 	static const uint32_t flags[] = {0, 2, 3, 5, 0x11, 0xffffffff};
 	struct vmm v;
 
