@@ -300,7 +300,8 @@ int main(int argc, char **argv)
 		return 1;
 	close(mount_fd);
 	close((int)sock);
-	if (worker_sandbox_enter(USER, false, &e) < 0 || relay_run(&r, &e) < 0) {
+	if (worker_sandbox_enter(USER, WORKER_SANDBOX_DISK, false, &e) < 0 ||
+		relay_run(&r, &e) < 0) {
 		log_error("%s: %s", r.uri, e.msg);
 		return 1;
 	}

@@ -95,6 +95,11 @@ static int make_ring(int buffered, int direct, struct io_uring_params *params, s
 	return steal_fd(&ring);
 }
 
+int worker_alone_ring(struct io_uring_params *params, struct err *e)
+{
+	return make_ring(-1, -1, params, e);
+}
+
 int worker_alone_disk(const struct worker_args *args, struct blk_disk *disk,
 	struct io_uring_params *params, struct err *e)
 {
@@ -102,7 +107,7 @@ int worker_alone_disk(const struct worker_args *args, struct blk_disk *disk,
 	int flags, ring;
 
 	if (args->null_size)
-		return make_ring(-1, -1, params, e);
+		return worker_alone_ring(params, e);
 	buffered = open_disk(args->blk_file, args->read_only, O_NONBLOCK, e);
 	if (buffered < 0 || blk_disk_probe(disk, buffered, e) < 0)
 		return -1;

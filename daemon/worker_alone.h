@@ -18,6 +18,9 @@
 int worker_alone_disk(const struct worker_args *args, struct blk_disk *disk,
 	struct io_uring_params *params, struct err *e);
 
+/* The ring of a worker without a disk. */
+int worker_alone_ring(struct io_uring_params *params, struct err *e);
+
 /*
  * The socket of --socket-path or --fd, put into VAULT_LISTEN, or returned when it is a connection
  * already (else -1 and *listening is set).

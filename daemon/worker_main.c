@@ -14,7 +14,9 @@ static int print_words(const struct worker_args *args)
 	else if (args->version)
 		puts(PACKAGE_STRING);
 	else
-		puts("{\"type\": \"block\", \"features\": [\"read-only\", \"blk-file\"]}");
+		puts(worker_args_is_net(args) ? "{\"type\": \"net\"}"
+					      : "{\"type\": \"block\", \"features\": "
+						"[\"read-only\", \"blk-file\"]}");
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 

@@ -14,9 +14,11 @@
 
 #include "daemon/worker_alone.h"
 #include "daemon/worker_loop.h"
+#include "daemon/worker_net.h"
 #include "daemon/worker_sandbox.h"
 #include "daemon/worker_vault.h"
 #include "lib/backends/blk.h"
+#include "lib/backends/net.h"
 #include "lib/backends/vu_session.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -28,7 +30,9 @@ struct worker {
 	struct vault *vault;
 	bool kept; /* by a keeper */
 
-	struct blk_disk disk;
+	bool is_net;
+	struct blk_disk disk; /* else */
+	struct net_tap tap;
 	int ring_fd;
 	struct io_uring_params ring_params;
 	struct io_uring ring, old_ring;
@@ -241,8 +245,12 @@ static int be_born_kept(struct worker *w, struct err *e)
 			return err_wrap(e, "the predecessor's ring");
 		w->has_old_ring = true;
 	}
-	if (!w->args.null_size && blk_disk_probe(&w->disk, w->args.backing_fd, e) < 0)
+	if (w->is_net) {
+		if (worker_net_tap(&w->args, w->vault, &w->tap, e) < 0)
+			return -1;
+	} else if (!w->args.null_size && blk_disk_probe(&w->disk, w->args.backing_fd, e) < 0) {
 		return -1;
+	}
 	w->disk.direct = w->args.cache == WORKER_CACHE_NONE && blk_disk_can_be_direct(&w->disk);
 	w->page = session_page_map(vault_fd(w->vault, VAULT_PAGE), e);
 	if (!w->page)
@@ -258,7 +266,10 @@ static int be_born_alone(struct worker *w, struct err *e)
 
 	w->vault = &w->alone_vault;
 	vault_init(w->vault, &vault_none_ops);
-	w->ring_fd = worker_alone_disk(&w->args, &w->disk, &w->ring_params, e);
+	if (w->is_net && worker_net_tap(&w->args, NULL, &w->tap, e) < 0)
+		return -1;
+	w->ring_fd = w->is_net ? worker_alone_ring(&w->ring_params, e)
+			       : worker_alone_disk(&w->args, &w->disk, &w->ring_params, e);
 	if (w->ring_fd < 0)
 		return -1;
 	page = session_page_create(e);
@@ -285,7 +296,20 @@ static struct blk_engine *make_engine(struct worker *w, struct err *e)
 	return blk_uring_new(&w->disk, &w->ring, e);
 }
 
-static int make_device(struct worker *w, struct err *e)
+static int make_net(struct worker *w, struct err *e)
+{
+	const struct net_options options = {
+		.mtu = w->args.mtu,
+		.mac = w->args.has_mac ? w->args.mac : NULL,
+		.only_mac = w->args.only_mac,
+		.no_vlan = w->args.no_vlan,
+	};
+
+	w->backend = net_new(&options, &w->tap, e);
+	return w->backend ? 0 : -1;
+}
+
+static int make_disk(struct worker *w, struct err *e)
 {
 	struct blk_engine *engine = make_engine(w, e);
 	const struct blk_options options = {
@@ -344,11 +368,14 @@ static int be_born(struct worker *w, struct err *e)
 
 	if (rc < 0 || uring_map(&w->ring, w->ring_fd, &w->ring_params, e) < 0)
 		return -1;
-	if (make_device(w, e) < 0 || make_session(w, e) < 0)
+	rc = w->is_net ? make_net(w, e) : make_disk(w, e);
+	if (rc < 0 || make_session(w, e) < 0)
 		return -1;
 	if (w->kept && worker_keeper_listen(&w->keeper, worker_loop_watch(w->loop), e) < 0)
 		return -1;
-	return worker_sandbox_enter(w->args.user, getenv("IOV_WORKER_FORGIVE") != NULL, e);
+	return worker_sandbox_enter(w->args.user,
+		w->is_net ? WORKER_SANDBOX_TAP : WORKER_SANDBOX_DISK,
+		getenv("IOV_WORKER_FORGIVE") != NULL, e);
 }
 
 static int live(struct worker *w, struct err *e)
@@ -363,6 +390,7 @@ int worker_run(const struct worker_args *args, struct err *e)
 	static struct worker w = {.connection = -1, .ring_fd = -1, .keeper.control = -1};
 
 	w.args = *args;
+	w.is_net = worker_args_is_net(args);
 	if (be_born(&w, e) == 0 && live(&w, e) == 0)
 		return 0;
 	worker_keeper_failed(&w.keeper, e);

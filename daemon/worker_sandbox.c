@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <pwd.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -107,19 +108,31 @@ static const int plain_calls[] = {
 #endif
 };
 
-/* Allowed for some arguments only: argument `arg`, masked, equals `value`. */
-static const struct {
+struct ruled_call {
 	int call;
 	struct scmp_arg_cmp rule;
-} ruled_calls[] = {
+};
+
+/* Allowed for some arguments only: argument `arg`, masked, equals `value`. */
+static const struct ruled_call ruled_calls[] = {
 	{SCMP_SYS(mmap), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
 	{SCMP_SYS(mprotect), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
-	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, BLKGETSIZE64, 0}},
 	/* fstat() of some C libraries: of a descriptor, never of a path */
 	{SCMP_SYS(newfstatat), {3, SCMP_CMP_EQ, AT_EMPTY_PATH, 0}},
 #ifdef IOVD_SANITIZERS
 	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TCGETS, 0}}, /* before a report: may it be coloured? */
 #endif
+};
+
+/* Beside these, of what it has: a disk's size, and how frames come by a tap's queue. */
+static const struct ruled_call disk_calls[] = {
+	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, BLKGETSIZE64, 0}},
+};
+
+static const struct ruled_call tap_calls[] = {
+	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TUNSETOFFLOAD, 0}},
+	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TUNSETQUEUE, 0}},
+	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TUNSETVNETHDRSZ, 0}},
 };
 
 static int drop_user(const char *user, struct err *e)
@@ -157,27 +170,37 @@ static int drop_privileges(struct err *e)
 	return 0;
 }
 
-static int add_rules(scmp_filter_ctx ctx)
+static int add_ruled(scmp_filter_ctx ctx, const struct ruled_call *calls, size_t count)
 {
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, calls[i].call, 1, &calls[i].rule);
+	return rc;
+}
+
+static int add_rules(scmp_filter_ctx ctx, enum worker_sandbox_for what)
+{
+	int rc;
+
 	for (size_t i = 0; i < ARRAY_SIZE(plain_calls); i++) {
-		int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, plain_calls[i], 0);
-
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, plain_calls[i], 0);
 		if (rc < 0)
 			return rc;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(ruled_calls); i++) {
-		int rc = seccomp_rule_add_array(
-			ctx, SCMP_ACT_ALLOW, ruled_calls[i].call, 1, &ruled_calls[i].rule);
-
-		if (rc < 0)
-			return rc;
-	}
+	rc = add_ruled(ctx, ruled_calls, ARRAY_SIZE(ruled_calls));
+	if (rc == 0 && what == WORKER_SANDBOX_TAP)
+		rc = add_ruled(ctx, tap_calls, ARRAY_SIZE(tap_calls));
+	else if (rc == 0)
+		rc = add_ruled(ctx, disk_calls, ARRAY_SIZE(disk_calls));
+	if (rc < 0)
+		return rc;
 	/* abort() signals its own process, and nobody else */
 	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
 		SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 }
 
-static int filter_calls(bool forgive, struct err *e)
+static int filter_calls(enum worker_sandbox_for what, bool forgive, struct err *e)
 {
 	scmp_filter_ctx ctx = seccomp_init(forgive ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS);
 	int rc;
@@ -186,16 +209,17 @@ static int filter_calls(bool forgive, struct err *e)
 		return err_sys(e, ENOMEM, "system call filter");
 	rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
 	if (rc == 0)
-		rc = add_rules(ctx);
+		rc = add_rules(ctx, what);
 	if (rc == 0)
 		rc = seccomp_load(ctx);
 	seccomp_release(ctx);
 	return rc < 0 ? err_sys(e, -rc, "system call filter") : 0;
 }
 
-int worker_sandbox_enter(const char *user, bool forgive, struct err *e)
+int worker_sandbox_enter(
+	const char *user, enum worker_sandbox_for what, bool forgive, struct err *e)
 {
-	if (drop_user(user, e) < 0 || drop_privileges(e) < 0 || filter_calls(forgive, e) < 0)
+	if (drop_user(user, e) < 0 || drop_privileges(e) < 0 || filter_calls(what, forgive, e) < 0)
 		return err_wrap(e, "enter the sandbox");
 	return 0;
 }

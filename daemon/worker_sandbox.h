@@ -12,9 +12,13 @@
 
 #include "lib/err.h"
 
+/* What its descriptors are beside the usual, which says what it may ask of them by ioctl(). */
+enum worker_sandbox_for { WORKER_SANDBOX_DISK, WORKER_SANDBOX_TAP };
+
 /*
  * Becomes `user` (NULL: stays who it is) when started as root, then drops what is left. With
  * `forgive` a forbidden call fails with EPERM and is logged by the kernel's audit instead of
  * ending the process: for finding out what a new environment needs, never for service.
  */
-int worker_sandbox_enter(const char *user, bool forgive, struct err *e);
+int worker_sandbox_enter(
+	const char *user, enum worker_sandbox_for what, bool forgive, struct err *e);

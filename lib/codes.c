@@ -4,8 +4,8 @@
 #include <string.h>
 
 extern const struct code_area codes_host, codes_groups, codes_devices, codes_drivers, codes_vms,
-	codes_libvirt, codes_nbd, codes_states, codes_moves, codes_vhost, codes_service,
-	codes_faults;
+	codes_libvirt, codes_nbd, codes_states, codes_moves, codes_network, codes_vhost,
+	codes_faults, codes_service;
 
 const struct code_area *const code_areas[] = {
 	&codes_host,
@@ -17,6 +17,7 @@ const struct code_area *const code_areas[] = {
 	&codes_nbd,
 	&codes_states,
 	&codes_moves,
+	&codes_network,
 	&codes_vhost,
 	&codes_faults,
 	&codes_service,

@@ -23,11 +23,11 @@ from guest import apt, cache, cpio, fio  # noqa: E402
 
 INIT = pathlib.Path(__file__).with_name("init")
 METAPACKAGE = "linux-image-cloud-amd64"
-# Disks: virtio, and what a lab host gives away.
-MODULES = ("virtio_blk", "nvme")
+# Disks and a network: virtio, and what a lab host gives away.
+MODULES = ("virtio_blk", "virtio_net", "nvme")
 # A kernel with the drivers of hardware, and those that a lab host's and QEMU's own devices need.
 FULL_METAPACKAGE = "linux-image-amd64"
-FULL_MODULES = (*MODULES, "virtio_net", "igbvf", "e1000e", "ahci", "sd_mod")
+FULL_MODULES = (*MODULES, "igbvf", "e1000e", "ahci", "sd_mod")
 
 
 class Image(typing.NamedTuple):

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A network of a test's own: a namespace with a bridge, taps in it, and this host at its end.
+
+Guests are 10.77.0.1, .2, ...; the host is 10.77.0.254. What is made here ends with the context.
+"""
+import ctypes
+import hashlib
+import os
+import socket
+import threading
+
+from . import proc
+from .proc import Failed, Skipped, until
+from .servers import Server, program
+
+HOST = "10.77.0.254"
+PORT = 5000
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def address(number):
+    return f"10.77.0.{number}"
+
+
+def mac(number):
+    return f"52:54:00:77:00:{number:02x}"
+
+
+class Network:
+    """The namespace; `bridge` False leaves it without one."""
+
+    def __init__(self, tag="net", bridge=True):
+        proc.need("ip", "iproute2")
+        if os.geteuid() != 0 or not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+            raise Skipped("a network of one's own needs root and /dev/net/tun")
+        self.name = f"iovd-{tag}-{os.getpid()}"
+        proc.run(["ip", "netns", "add", self.name])
+        try:
+            self.ip("link", "set", "lo", "up")
+            if bridge:
+                self.ip("link", "add", "br0", "type", "bridge", "forward_delay", "0")
+                self.ip("addr", "add", f"{HOST}/24", "dev", "br0")
+                self.ip("link", "set", "br0", "up")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        proc.run(["ip", "netns", "del", self.name])
+
+    @property
+    def prefix(self):
+        """Words that run a program in there."""
+        return ["ip", "netns", "exec", self.name]
+
+    def ip(self, *words):
+        return proc.run(["ip", "-n", self.name, *words]).stdout
+
+    def tap(self, name, queues=1):
+        """A tap in the bridge."""
+        several = ("multi_queue",) if queues > 1 else ()
+        self.ip("tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr", *several)
+        self.ip("link", "set", name, "master", "br0", "up")
+        return name
+
+    def socket(self):
+        """A TCP socket of this host's end. A thread may be in another namespace than the rest."""
+        made = []
+
+        def make():
+            fd = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+            try:
+                if _libc.setns(fd, _CLONE_NEWNET) == 0:
+                    made.append(socket.socket())
+            finally:
+                os.close(fd)
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        if not made:
+            raise Failed(f"cannot enter the namespace {self.name}")
+        return made[0]
+
+
+class NetWorker(Server):
+    """iov-worker net alone, in a network."""
+
+    def __init__(self, network, tap, scratch, tag="net", **options):
+        sock = scratch / f"{tag}.sock"
+        words = [
+            f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
+            for key, value in options.items()
+        ]
+        super().__init__(
+            [*network.prefix, program("iov-worker"), "net", f"--tap={tap}", *words]
+            + [f"--socket-path={sock}"],
+            sock,
+            scratch / f"{tag}.log",
+        )
+
+
+def net_args(sock, number, queues=1, extra=""):
+    """QEMU's words for a vhost-user network device; no reconnect option unless a test adds one."""
+    name = f"n{number}"
+    several = f",mq=on,vectors={2 * queues + 2}" if queues > 1 else ""
+    return [
+        "-chardev",
+        f"socket,id=c-{name},path={sock}",
+        "-netdev",
+        f"vhost-user,id={name},chardev=c-{name},queues={queues}",
+        "-device",
+        f"virtio-net-pci,id={name}d,netdev={name},mac={mac(number)},romfile={several}{extra}",
+    ]
+
+
+def bring_up(guest, number, interface="eth0"):
+    """Gives a guest its address."""
+    guest.run(
+        f"ip addr add {address(number)}/24 dev {interface} && ip link set {interface} up && "
+        "ip link set lo up"
+    )
+
+
+def ping(guest, target, count=3):
+    guest.run(f"ping -c {count} -W 10 {target}", 60)
+
+
+# --- streams ---------------------------------------------------------------------------------------
+
+
+def numbers(last):
+    """The digest of what `seq 1 LAST` prints: a stream that needs no file at either end."""
+    digest = hashlib.sha256()
+    for first in range(1, last + 1, 100000):
+        end = min(first + 100000, last + 1)
+        digest.update("".join(f"{n}\n" for n in range(first, end)).encode())
+    return digest.hexdigest()
+
+
+class GuestSink:
+    """A guest that takes one stream, and tells its digest."""
+
+    def __init__(self, guest, number, port=PORT):
+        self._guest = guest
+        self.address, self.port = address(number), port
+        # nc itself would end the connection with its input.
+        take = f"nc -l -p {port} -e sh -c 'sha256sum >/tmp/sum{port}'"
+        self._job = guest.start(f"{take}; cat /tmp/sum{port}")
+        listening = f"cat /proc/net/tcp /proc/net/tcp6 | grep -q ':{port:04X} 0*:0000 0A'"
+        until(
+            lambda: guest.run(listening, check=False).status == 0, 30, "the guest to listen", 0.2
+        )
+
+    def digest(self, seconds=120):
+        return self._guest.result(self._job, seconds).output.split()[0]
+
+
+class HostSink:
+    """This host, doing the same."""
+
+    def __init__(self, network, port=PORT):
+        self.address, self.port = HOST, port
+        self._socket = network.socket()
+        self._socket.bind((HOST, port))
+        self._socket.listen(1)
+        self._digest = hashlib.sha256()
+        self.received = 0
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    def _take(self):
+        connection, _ = self._socket.accept()
+        with connection:
+            while data := connection.recv(1 << 18):
+                self._digest.update(data)
+                self.received += len(data)
+
+    def digest(self, seconds=120):
+        self._thread.join(seconds * proc.PATIENCE)
+        self._socket.close()
+        if self._thread.is_alive():
+            raise Failed(f"the stream to this host has not ended: {self.received} bytes so far")
+        return self._digest.hexdigest()
+
+
+def start_stream(guest, sink, last):
+    """A guest begins to send its numbers."""
+    return guest.start(f"seq 1 {last} | nc {sink.address} {sink.port}")
+
+
+def expect_stream(guest, sink, last, seconds=120):
+    """Sends a stream, and holds what arrives against what was sent."""
+    job = start_stream(guest, sink, last)
+    got = sink.digest(seconds)
+    guest.result(job, seconds)
+    if got != numbers(last):
+        raise Failed(f"the stream of {last} numbers to {sink.address} arrived changed")
+
+
+def send_to_guest(network, number, last, port=PORT):
+    """The other way: this host sends, to a GuestSink."""
+    sock = network.socket()
+    with sock:
+        sock.settimeout(120 * proc.PATIENCE)
+        sock.connect((address(number), port))
+        for first in range(1, last + 1, 10000):
+            end = min(first + 10000, last + 1)
+            sock.sendall("".join(f"{n}\n" for n in range(first, end)).encode())
