@@ -14,7 +14,7 @@ int call_next(struct cli *cli, struct err *e)
 	return -1;
 }
 
-int call_with(struct cli *cli, const char *method, struct json_out *o, bool more, struct err *e)
+int call_send(struct cli *cli, const char *method, struct json_out *o, bool more, struct err *e)
 {
 	char name[VARLINK_MAX_NAME];
 	auto_free char *parameters = NULL;
@@ -28,9 +28,12 @@ int call_with(struct cli *cli, const char *method, struct json_out *o, bool more
 	if (!cli->client)
 		return -1;
 	snprintf(name, sizeof(name), IOVD_INTERFACE ".%s", method);
-	if (client_call(cli->client, name, parameters, more, e) < 0)
-		return -1;
-	return call_next(cli, e);
+	return client_call(cli->client, name, parameters, more, e);
+}
+
+int call_with(struct cli *cli, const char *method, struct json_out *o, bool more, struct err *e)
+{
+	return call_send(cli, method, o, more, e) < 0 ? -1 : call_next(cli, e);
 }
 
 int call_daemon(struct cli *cli, const char *method, const struct cmd *cmd,

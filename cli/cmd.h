@@ -109,5 +109,8 @@ int call_daemon(struct cli *cli, const char *method, const struct cmd *cmd,
 /* The same with parameters made by the caller, who closes nothing: `o` is consumed. */
 int call_with(struct cli *cli, const char *method, struct json_out *o, bool more, struct err *e);
 
+/* Its first half: the call is sent, and call_next() takes the reply. */
+int call_send(struct cli *cli, const char *method, struct json_out *o, bool more, struct err *e);
+
 /* The next reply of a stream. 0 or -1. */
 int call_next(struct cli *cli, struct err *e);

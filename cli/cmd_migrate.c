@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdio.h>
 
+#include "cli/bar.h"
 #include "cli/out.h"
 #include "lib/cleanup.h"
 
@@ -93,6 +94,29 @@ static int begin_run(struct cli *cli, struct err *e)
 	return 0;
 }
 
+/* --- a whole domain --------------------------------------------------------------------------- */
+
+static int move_run(struct cli *cli, const struct cmd_args *args, struct json_out *o, struct err *e)
+{
+	auto_json struct json *reply = NULL;
+	auto_free char *total = NULL, *still = NULL;
+	char object[64];
+	int rc;
+
+	snprintf(object, sizeof(object), "vm:%s", args->words[0]);
+	if (bar_call(cli, "Migrate", o, "migrate", object, e) < 0)
+		return -1;
+	rc = out_reply(cli, &reply, e);
+	if (rc <= 0)
+		return rc;
+	total = out_text(json_member(reply, "total_ms"));
+	still = out_text(json_member(reply, "downtime_ms"));
+	printf(cli->form == OUT_PLAIN ? "%s\t%s\t%s\n"
+				      : "%s has moved in %s ms, and stood still for %s ms.\n",
+		args->words[0], total ? total : "?", still ? still : "?");
+	return 0;
+}
+
 static int migrate_run(
 	struct cli *cli, const struct cmd *cmd, const struct cmd_args *args, struct err *e)
 {
@@ -107,6 +131,8 @@ static int migrate_run(
 	if (step)
 		json_out_str(&o, "step", step);
 	json_out_end(&o);
+	if (!step)
+		return move_run(cli, args, &o, e);
 	if (call_with(cli, "Migrate", &o, false, e) < 0)
 		return -1;
 	if (step == step_names[0])
@@ -121,7 +147,7 @@ static int migrate_run(
 extern const struct cmd cmd_migrate;
 const struct cmd cmd_migrate = {
 	.name = "migrate",
-	.summary = "Moves a virtual machine's I/O to another host, with the machine.",
+	.summary = "Moves a virtual machine to another host, with its I/O.",
 	.words = {{"VM", "vm"}, {"DESTINATION", "destination"}},
 	.options =
 		{
@@ -134,6 +160,12 @@ const struct cmd cmd_migrate = {
 				.help = "take all back, if it does not run there"},
 			{"--map", "map", CMD_PAIRS, "OLD=NEW",
 				.help = "what a device is called there; may be repeated"},
+			{"--iovd", "iovd", CMD_TEXT, "URI",
+				.help = "where the iovd there is, if DESTINATION does not say"},
+			{"--address", "address", CMD_TEXT, "URI",
+				.help = "where the memory is sent, tcp://HOST; else libvirt knows"},
+			{"--timeout", "timeout_ms", CMD_NUMBER, "MS",
+				.help = "give it up after so long; a domain only"},
 		},
 	.run = migrate_run,
 };

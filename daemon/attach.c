@@ -245,10 +245,13 @@ int attach_start_domain(
 	return op_start(d, a, ATTACH_ATTACH_DOMAIN, caller, e);
 }
 
-/* A domain that libvirt does not have any more has no definition that it could be taken out of. */
+/*
+ * A domain that libvirt does not have any more has no definition that it could be taken out of; nor is
+ * one that has moved away, or did not arrive, to be changed for that.
+ */
 static enum attach_verb detach_verb(const struct daemon *d, const struct attachment *a)
 {
-	if (!a->spec.domain[0] ||
+	if (!a->spec.domain[0] || a->baton == BATON_AWAY || a->restoring ||
 		(domains_are_known(d->domains) && !domains_find(d->domains, a->spec.domain)))
 		return ATTACH_DETACH;
 	return ATTACH_DETACH_DOMAIN;

@@ -175,6 +175,12 @@ void attach_domain_changed(struct daemon *d, const char *uuid);
 /* libvirt has it no more: all that it had is taken back. */
 void attach_domain_gone(struct daemon *d, const char *uuid);
 
+/* A move of this VM is over: what libvirt has no domain for here is taken back. */
+void attach_domain_check(struct daemon *d, const char *vm);
+
+/* It came from elsewhere: the same, and its description says what its devices are called here. */
+void attach_domain_arrived(struct daemon *d, const char *vm);
+
 /* All domains are known (again): what is of none of them is taken back. */
 void attach_domains_listed(struct daemon *d);
 

@@ -15,13 +15,14 @@
  *
  * Attachments live as long as libvirt has the domain: undefined, or ended and never defined, it
  * leaves its devices to the host. One that a VMM is still connected to is left alone, whatever
- * libvirt says.
+ * libvirt says; and one that is on the move goes with the move (daemon/baton.h).
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/attach_op.h"
+#include "daemon/baton.h"
 #include "daemon/domain_xml.h"
 #include "daemon/domains.h"
 #include "lib/cleanup.h"
@@ -283,7 +284,7 @@ static void take_back(struct daemon *d, struct attachment *a)
 	static const struct attach_caller caller = {.done = gone_detached};
 	struct err e = ERR_INIT;
 
-	if (a->kept != KEPT_ATTACHED || (a->busy && !a->renewal) || a->gating)
+	if (a->kept != KEPT_ATTACHED || (a->busy && !a->renewal) || a->gating || baton_keeps(d, a))
 		return;
 	registry_look(d->registry, a);
 	if (a->connected || a->vmm_pid) {
@@ -303,6 +304,56 @@ void attach_domain_gone(struct daemon *d, const char *uuid)
 
 		if (strcmp(a->spec.domain, uuid) == 0)
 			take_back(d, a);
+	}
+}
+
+void attach_domain_check(struct daemon *d, const char *vm)
+{
+	if (!domains_are_known(d->domains))
+		return;
+	list_for_each_safe (node, registry_list(d->registry)) {
+		struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (a->spec.domain[0] && strcmp(a->spec.vm, vm) == 0 &&
+			!domains_find(d->domains, a->spec.domain))
+			take_back(d, a);
+	}
+}
+
+static void described(void *arg, const struct virt_answer *answer, const struct err *e)
+{
+	(void)arg, (void)answer;
+	if (e)
+		log_warning("a domain that has arrived is not described: %s", e->msg);
+}
+
+static void describe(struct daemon *d, const char *uuid)
+{
+	static const enum virt_which both[] = {VIRT_LIVE, VIRT_CONFIG};
+	auto_free char *metadata = domain_xml_metadata(d->registry, uuid, NULL, NULL);
+
+	for (size_t i = 0; metadata && i < ARRAY_SIZE(both); i++) {
+		const struct virt_ask ask = {.op = VIRT_DESCRIBE,
+			.which = both[i],
+			.domain = uuid,
+			.metadata = metadata};
+		struct err e = ERR_INIT;
+
+		if (!virt_do(domains_virt(d->domains), &ask, described, NULL, &e))
+			described(NULL, NULL, &e);
+	}
+}
+
+void attach_domain_arrived(struct daemon *d, const char *vm)
+{
+	attach_domain_check(d, vm);
+	list_for_each (node, registry_list(d->registry)) {
+		const struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (!a->spec.domain[0] || strcmp(a->spec.vm, vm) != 0)
+			continue;
+		describe(d, a->spec.domain);
+		return;
 	}
 }
 

@@ -59,6 +59,7 @@
 #include <string.h>
 
 #include "daemon/baton_priv.h"
+#include "daemon/domain_move.h"
 #include "daemon/iostate.h"
 #include "daemon/supervisor.h"
 #include "lib/fault.h"
@@ -122,6 +123,24 @@ bool baton_is_under_way(struct daemon *d, const char *vm)
 	const struct baton *b = baton_by_vm(d, vm);
 
 	return b && b->state != BATON_GRANTED;
+}
+
+/* At the destination, once the VM has arrived it is like any other. */
+bool baton_keeps(struct daemon *d, const struct attachment *a)
+{
+	const struct baton *b = baton_by_vm(d, a->spec.vm);
+
+	return b && (b->state != BATON_GRANTED || a->incoming);
+}
+
+bool baton_is_leaving(struct daemon *d, const char *vm, enum baton_state *state)
+{
+	const struct baton *b = baton_by_vm(d, vm);
+
+	if (!b || b->state > BATON_TAKEN)
+		return false;
+	*state = b->state;
+	return true;
 }
 
 struct attachment *baton_next(struct baton *b, struct attachment *after)
@@ -347,4 +366,5 @@ void batons_begin(struct daemon *d)
 		begin_one(list_entry(node, struct baton, node));
 	list_for_each_safe (node, &d->batons->list)
 		baton_step(list_entry(node, struct baton, node));
+	domain_moves_begin(d);
 }

@@ -49,6 +49,12 @@ void batons_begin(struct daemon *d);
 /* The VM is about to move, or has moved away: nothing can be attached to it here. */
 bool baton_is_under_way(struct daemon *d, const char *vm);
 
+/* Whatever becomes of its domain, it is needed until the move has ended. */
+bool baton_keeps(struct daemon *d, const struct attachment *a);
+
+/* At the source: false if the VM is not about to leave (any more), else how far that is. */
+bool baton_is_leaving(struct daemon *d, const char *vm, enum baton_state *state);
+
 /* The supervisor has looked at it. */
 void baton_looked(struct daemon *d, struct attachment *a);
 /* Its worker is dead: the page, before the next one is idle, or is so no more. 0 or -1. */

@@ -108,12 +108,25 @@ static void put_inodes(struct baton *b, struct json_out *o)
 	json_out_end(o);
 }
 
+/* What the domain calls its disks, if it is one. */
+static void put_targets(struct baton *b, struct json_out *o)
+{
+	struct attachment *a = NULL;
+
+	json_out_object(o, "targets");
+	while ((a = baton_next(b, a)))
+		if (a->spec.target[0])
+			json_out_str(o, a->spec.name, a->spec.target);
+	json_out_end(o);
+}
+
 void baton_put_description(struct baton *b, const char *state, struct json_out *o)
 {
 	baton_put_move(b, o);
 	json_out_str(o, "vm", b->vm);
 	json_out_str(o, "state", state);
 	put_inodes(b, o);
+	put_targets(b, o);
 	if (b->map)
 		json_out_value(o, "map", b->map);
 }

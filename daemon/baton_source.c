@@ -62,6 +62,7 @@ static void keep_here(struct baton *b)
 		baton_try_later(b, BATON_AGAIN_MS);
 		return;
 	}
+	attach_domain_check(b->d, b->vm); /* its domain may have gone meanwhile */
 	end_there(b);
 }
 
@@ -339,10 +340,10 @@ static void shown(void *arg, const struct json *reply, const struct err *e)
 
 	if (baton_is_no_answer(b, "ShowMove", e))
 		return;
-	if (b->wish == WISH_FINISH && json_is_true(json_member(reply, "running")))
+	if (json_is_true(json_member(reply, "running")))
 		take_away(b);
 	else
-		baton_try_later(b, LOOK_MS);
+		baton_try_later(b, b->wish == WISH_FINISH ? LOOK_MS : BATON_AGAIN_MS);
 }
 
 static void ask_running(struct baton *b)
@@ -365,6 +366,14 @@ static void step_ready(struct baton *b)
 	} else if (has_stopped(b)) {
 		sync_disks(b);
 	}
+}
+
+/* Somebody waits for it; or it is a domain, of which libvirt takes care on both sides. */
+static bool is_to_end(struct baton *b)
+{
+	const struct attachment *a = baton_next(b, NULL);
+
+	return b->wish == WISH_FINISH || (a && a->spec.domain[0]);
 }
 
 static bool is_wanted_back(struct baton *b)
@@ -394,7 +403,7 @@ void baton_step(struct baton *b)
 			ask_back(b);
 		else if (!baton_next(b, NULL))
 			keep_here(b);
-		else if (b->wish == WISH_FINISH)
+		else if (is_to_end(b))
 			ask_running(b);
 		return;
 	case BATON_ENDING:

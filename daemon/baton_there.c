@@ -362,14 +362,26 @@ int baton_revoke(struct daemon *d, const char *move, uint64_t epoch, baton_done_
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+static int end_granted(struct baton *b, struct err *e)
+{
+	struct daemon *d = b->d;
+	char vm[REGISTRY_NAME_MAX];
+
+	if (baton_unkeep(b, e) < 0)
+		return -1;
+	str_copy(vm, sizeof(vm), b->vm);
+	baton_free(b);
+	attach_domain_arrived(d, vm);
+	return 0;
+}
+
 int baton_end(struct daemon *d, const char *move, baton_done_fn *done, void *arg, struct err *e)
 {
 	struct baton *b = baton_by_move(d, move);
 
 	if (b && b->state == BATON_GRANTED) {
-		if (baton_unkeep(b, e) < 0)
+		if (end_granted(b, e) < 0)
 			return -1;
-		baton_free(b);
 	} else if (b && b->state == BATON_RESERVED && refuse_reserved(b, e) < 0) {
 		return -1;
 	}
@@ -381,8 +393,9 @@ void baton_put(struct daemon *d, const char *move, struct json_out *o)
 {
 	struct baton *b = baton_by_move(d, move);
 	struct attachment *a = b ? baton_next(b, NULL) : NULL;
-	bool running = a && b->state == BATON_GRANTED;
+	bool running = b && b->state == BATON_GRANTED;
 
+	/* Where none is left, it has run, and ended (baton_keeps()). */
 	for (; a; a = baton_next(b, a)) {
 		registry_look(d->registry, a);
 		running = running && a->state == ATTACHMENT_ACTIVE && !a->incoming;

@@ -31,6 +31,7 @@
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
+#include "daemon/domains.h"
 #include "daemon/file_look.h"
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
@@ -46,8 +47,9 @@ struct restore_args {
 	const char *allow; /* of restore alone */
 	const char *state, *vm;
 	const struct json *map;
-	const char *move;          /* of reserve and check */
-	const struct json *inodes; /* of the same: numbers of image files, by name */
+	const char *move;           /* of reserve and check */
+	const struct json *inodes;  /* of the same: numbers of image files, by name */
+	const struct json *targets; /* of the same: what a domain calls its disks */
 };
 
 static const struct json_field restore_fields[] = {
@@ -57,6 +59,7 @@ static const struct json_field restore_fields[] = {
 	{"vm", JSON_FIELD_STRING, .offset = offsetof(struct restore_args, vm)},
 	{"map", JSON_FIELD_OBJECT, .offset = offsetof(struct restore_args, map)},
 	{"inodes", JSON_FIELD_OBJECT, .offset = offsetof(struct restore_args, inodes)},
+	{"targets", JSON_FIELD_OBJECT, .offset = offsetof(struct restore_args, targets)},
 	{"move", JSON_FIELD_STRING, .required = true,
 		.offset = offsetof(struct restore_args, move)},
 };
@@ -166,6 +169,27 @@ static int check_apart(const struct restore *x, uint32_t i, struct err *e)
 
 static void restore_looked(struct attach_wish *w, const struct err *e);
 
+/* Of a libvirt domain: it is one here as well, under the same UUID and with the same disk names. */
+static int plan_domain(const struct restore *x, const struct restore_args *args,
+	struct attachment_spec *spec, struct err *e)
+{
+	const char *uuid = x->s->origin.uuid;
+	const char *target = json_member_str(args->targets, spec->name);
+
+	if (x->kind == RESTORE_NOW || !uuid[0])
+		return 0;
+	if (!domains_are_known(x->d->domains)) {
+		err_set(e, ERR_REFUSED, "LIBVIRT-DOWN",
+			"%s is libvirt's, and there is none at the destination", x->vm);
+		return err_fix(e, "start libvirtd there, or tell the iovd there where it is");
+	}
+	if (strlen(uuid) != sizeof(spec->domain) - 1 ||
+		!str_copy(spec->domain, sizeof(spec->domain), uuid) ||
+		(target && !str_copy(spec->target, sizeof(spec->target), target)))
+		return err_set(e, ERR_USAGE, JSON_CODE_PARAM, "this is no domain");
+	return 0;
+}
+
 static int plan_one(struct restore *x, uint32_t i, const struct restore_args *args, struct err *e)
 {
 	const struct iostate_attachment *saved = &x->s->attachments[i];
@@ -182,6 +206,8 @@ static int plan_one(struct restore *x, uint32_t i, const struct restore_args *ar
 	incoming_set_spec(saved, &w->spec);
 	restore_map_spares(args->map, &w->spec.rescue);
 	str_copy(w->spec.vm, sizeof(w->spec.vm), x->vm);
+	if (plan_domain(x, args, &w->spec, e) < 0)
+		return -1;
 	return str_copy(one->name, sizeof(one->name), name)
 		       ? 0
 		       : err_set(e, ERR_USAGE, "NAME", "the name %.40s... is too long", name);

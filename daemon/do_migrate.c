@@ -8,6 +8,8 @@
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
+#include "daemon/domain_move.h"
+#include "daemon/domains.h"
 #include "daemon/jobs.h"
 #include "lib/cleanup.h"
 
@@ -16,7 +18,8 @@
 /* --- for the operator ------------------------------------------------------------------------- */
 
 struct migrate_args {
-	const char *vm, *destination, *step;
+	const char *vm, *destination, *step, *iovd, *address;
+	uint64_t timeout_ms;
 	const struct json *map;
 };
 
@@ -26,6 +29,9 @@ static const struct json_field migrate_fields[] = {
 		.offset = offsetof(struct migrate_args, destination)},
 	{"step", JSON_FIELD_STRING, .offset = offsetof(struct migrate_args, step)},
 	{"map", JSON_FIELD_OBJECT, .offset = offsetof(struct migrate_args, map)},
+	{"iovd", JSON_FIELD_STRING, .offset = offsetof(struct migrate_args, iovd)},
+	{"address", JSON_FIELD_STRING, .offset = offsetof(struct migrate_args, address)},
+	{"timeout_ms", JSON_FIELD_U64, .offset = offsetof(struct migrate_args, timeout_ms)},
 };
 const struct json_params do_migrate_params = {
 	migrate_fields, ARRAY_SIZE(migrate_fields), sizeof(struct migrate_args)};
@@ -65,24 +71,32 @@ static void moving_cancel(struct job *job, void *arg)
 
 typedef int step_fn(struct moving *m, const struct migrate_args *a, struct err *e);
 
+/* Where the other iovd is. */
+static const char *peer_of(const struct migrate_args *a)
+{
+	return a->iovd ? a->iovd : a->destination;
+}
+
 static int step_check(struct moving *m, const struct migrate_args *a, struct err *e)
 {
-	return baton_check(m->d, a->vm, a->destination, a->map, moving_done, m, e);
+	return baton_check(m->d, m->vm, peer_of(a), a->map, moving_done, m, e);
 }
 
 static int step_begin(struct moving *m, const struct migrate_args *a, struct err *e)
 {
-	return baton_start(m->d, a->vm, a->destination, a->map, moving_done, m, e);
+	return baton_start(m->d, m->vm, peer_of(a), a->map, moving_done, m, e);
 }
 
 static int step_end(struct moving *m, const struct migrate_args *a, struct err *e)
 {
-	return baton_finish(m->d, a->vm, moving_done, m, e);
+	(void)a;
+	return baton_finish(m->d, m->vm, moving_done, m, e);
 }
 
 static int step_abort(struct moving *m, const struct migrate_args *a, struct err *e)
 {
-	return baton_abort(m->d, a->vm, moving_done, m, e);
+	(void)a;
+	return baton_abort(m->d, m->vm, moving_done, m, e);
 }
 
 static const struct {
@@ -107,8 +121,7 @@ static int find_step(const char *name, struct err *e)
 	return err_fix(e, "--begin, then the VMM's own migration, then --end");
 }
 
-static struct moving *moving_new(
-	struct request *rq, const struct migrate_args *a, int step, struct err *e)
+static struct moving *moving_new(struct request *rq, const char *vm, int step, struct err *e)
 {
 	struct daemon *d = request_daemon(rq);
 	struct moving *m = calloc(1, sizeof(*m));
@@ -121,13 +134,13 @@ static struct moving *moving_new(
 		.arg = m,
 	};
 
-	if (!m || !name_is_valid(a->vm)) {
+	if (!m || !name_is_valid(vm)) {
 		free(m);
-		err_set(e, ERR_USAGE, "NAME", "%.64s is no name of a VM", a->vm);
+		err_set(e, ERR_USAGE, "NAME", "%.64s is no name of a VM", vm);
 		return NULL;
 	}
 	m->d = d;
-	str_copy(m->vm, sizeof(m->vm), a->vm);
+	str_copy(m->vm, sizeof(m->vm), vm);
 	snprintf(m->what, sizeof(m->what), "migrate %s: %s", m->vm, steps[step].name);
 	snprintf(object, sizeof(object), "vm:%s", m->vm);
 	m->job = job_start(d->jobs, rq, &job, e);
@@ -137,23 +150,58 @@ static struct moving *moving_new(
 	return NULL;
 }
 
+static int migrate_step(
+	struct request *rq, const struct migrate_args *a, const char *vm, struct err *e)
+{
+	int step = find_step(a->step, e);
+	struct moving *m = step < 0 ? NULL : moving_new(rq, vm, step, e);
+
+	if (!m)
+		return -1;
+	job_progress(m->job, 0, "%s", steps[step].doing);
+	if (steps[step].run(m, a, e) < 0)
+		moving_done(m, NULL, 0, e); /* which answers */
+	return 0;
+}
+
+/* libvirt's domain: with its memory. */
+static int migrate_whole(
+	struct request *rq, const struct migrate_args *a, const char *vm, struct err *e)
+{
+	const struct domain_move_wish wish = {
+		.vm = vm,
+		.destination = a->destination,
+		.iovd = a->iovd,
+		.address = a->address,
+		.map = a->map,
+		.timeout_ms = a->timeout_ms,
+	};
+
+	return domain_move_start(rq, &wish, e);
+}
+
+static int migrate_ask(struct request *rq, const struct migrate_args *a, struct err *e)
+{
+	struct daemon *d = request_daemon(rq);
+	char known_as[REGISTRY_NAME_MAX];
+	const char *vm = domains_vm(d->domains, d->registry, a->vm, known_as);
+
+	if (!d->supervisor)
+		return err_set(e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
+	if (!a->step && domain_move_domain(d, vm))
+		return migrate_whole(rq, a, vm, e);
+	return migrate_step(rq, a, vm, e);
+}
+
 void do_migrate(struct request *rq, const void *args)
 {
 	const struct migrate_args *a = args;
 	struct err e = ERR_INIT;
-	int step = request_daemon(rq)->supervisor
-			   ? find_step(a->step, &e)
-			   : err_set(&e, ERR_FAILED, "KEEPER", "iovd runs without its keeper");
-	struct moving *m = step < 0 ? NULL : moving_new(rq, a, step, &e);
 
-	if (!m) {
-		err_wrap(&e, "migrate %.64s", a->vm);
-		request_fail(rq, &e);
+	if (migrate_ask(rq, a, &e) == 0)
 		return;
-	}
-	job_progress(m->job, 0, "%s", steps[step].doing);
-	if (steps[step].run(m, a, &e) < 0)
-		moving_done(m, NULL, 0, &e); /* which answers */
+	err_wrap(&e, "migrate %.64s", a->vm);
+	request_fail(rq, &e);
 }
 
 /* --- for the peer ----------------------------------------------------------------------------- */

@@ -250,6 +250,43 @@ char *domain_xml_device(const struct registry *r, const struct attachment_spec *
 	return NULL;
 }
 
+/* libvirt prints '...'; in an element from `element` to `end`. NULL: it has no path. */
+static const char *find_path(const char *element, const char *end, size_t *len)
+{
+	static const char words[] = " path='";
+	const char *at = strstr(element, words);
+
+	if (!at || at >= end)
+		return NULL;
+	at += strlen(words);
+	*len = strcspn(at, "'");
+	return at + *len < end ? at : NULL;
+}
+
+char *domain_xml_set_socket(const char *xml, const char *alias, const char *path)
+{
+	const char *source = NULL, *end = NULL;
+	char escaped[PATH_MAX];
+	struct xml x;
+	size_t len;
+
+	if (!xml_escape(escaped, sizeof(escaped), path))
+		return NULL;
+	xml_begin(&x, xml);
+	while (xml_next(&x)) {
+		if (xml_is(&x, "domain/devices/disk"))
+			source = NULL;
+		if (xml_is(&x, "domain/devices/disk/source")) {
+			end = xml_content(&x);
+			source = find_path(x.element, end, &len);
+		}
+		if (source && xml_is(&x, "domain/devices/disk/alias") &&
+			attribute_is(&x, "name", alias))
+			return splice(xml, source, escaped, source + len);
+	}
+	return strdup(xml);
+}
+
 /* --- the description -------------------------------------------------------------------------- */
 
 static int put_spares(FILE *f, const struct attachment_rescue *rescue)

@@ -34,6 +34,9 @@ void domain_alias(const struct attachment_spec *spec, char alias[DOMAIN_ALIAS_SI
 /* The device element. */
 char *domain_xml_device(const struct registry *r, const struct attachment_spec *spec);
 
+/* The same XML with another socket for the disk of this alias, if it has that. */
+char *domain_xml_set_socket(const char *xml, const char *alias, const char *path);
+
 /*
  * The description of all attachments of a domain, for its metadata: what iovd needs to make them
  * again, here or on another host. "" when there are none. `with` is one of them in any case,

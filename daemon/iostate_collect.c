@@ -264,8 +264,11 @@ static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest, s
 		struct attachment *a = list_entry(node, struct attachment, node);
 
 		registry_look(d->registry, a);
-		if (strcmp(a->spec.vm, vm) == 0 && collect_one(d, a, at_rest, s, e) < 0)
+		if (strcmp(a->spec.vm, vm) != 0)
+			continue;
+		if (collect_one(d, a, at_rest, s, e) < 0)
 			return NULL;
+		str_copy(s->origin.uuid, sizeof(s->origin.uuid), a->spec.domain);
 	}
 	if (!s->attachment_count) {
 		err_set(e, ERR_NOT_FOUND, "NO-SUCH", "there is no VM %.64s with attachments", vm);

@@ -53,6 +53,9 @@ static void call_free(struct virt_call *call)
 	free(call->alias);
 	free(call->text);
 	free(call->metadata);
+	free(call->destination);
+	free(call->address);
+	free(call->config);
 	free(call);
 }
 
@@ -206,7 +209,9 @@ static int call_take(struct virt_call *call, const struct virt_ask *ask, struct 
 {
 	call->which = ask->which;
 	if (copy(&call->domain, ask->domain) && copy(&call->alias, ask->alias) &&
-		copy(&call->text, ask->text) && copy(&call->metadata, ask->metadata))
+		copy(&call->text, ask->text) && copy(&call->metadata, ask->metadata) &&
+		copy(&call->destination, ask->destination) && copy(&call->address, ask->address) &&
+		copy(&call->config, ask->config))
 		return 0;
 	return err_set(e, ERR_FAILED, "MEMORY", "no memory for a call of libvirt");
 }
@@ -350,9 +355,12 @@ static void on_job(
 	virConnectPtr conn, virDomainPtr dom, virTypedParameterPtr params, int count, void *arg)
 {
 	struct virt_event told = {.kind = VIRT_JOB_DONE, .success = true};
+	unsigned long long downtime = 0;
 	int success;
 
 	(void)conn;
+	if (virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DOWNTIME, &downtime) == 1)
+		told.downtime_ms = downtime;
 	if (virTypedParamsGetBoolean(params, count, VIR_DOMAIN_JOB_SUCCESS, &success) == 1)
 		told.success = success != 0;
 	tell(arg, dom, &told);

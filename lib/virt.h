@@ -53,6 +53,7 @@ struct virt_event {
 	const char *device; /* its alias */
 	bool success;
 	unsigned int pass;
+	uint64_t downtime_ms; /* of a migration that is done; 0: not known */
 };
 
 struct virt_listener {
@@ -95,6 +96,15 @@ enum virt_op {
 	VIRT_UNPLUG,
 	VIRT_DESCRIBE, /* domain, which (one), metadata */
 	VIRT_DEFINE,   /* text: the domain's XML */
+	/* domain -> live, config: the definitions as another host's libvirt takes them */
+	VIRT_MIGRATABLE,
+	/*
+	 * domain, destination, address (may be NULL), text, config (may be NULL): moves the running
+	 * domain, its definition with it where it has one. Ends when it runs there, or failed.
+	 */
+	VIRT_MIGRATE,
+	VIRT_PROGRESS, /* domain -> domains as of LOOK, progress */
+	VIRT_STOP_JOB, /* domain: what goes on with it (a migration) is to be given up */
 	VIRT_OPS
 };
 
@@ -104,14 +114,25 @@ enum virt_op {
 struct virt_ask {
 	enum virt_op op;
 	enum virt_which which;
-	const char *domain;   /* its UUID */
-	const char *alias;    /* of a device, "ua-..." */
-	const char *text;     /* XML */
-	const char *metadata; /* XML of our namespace; "": none */
-	uint64_t deadline_ms; /* 0: VIRT_DEADLINE_MS */
+	const char *domain;      /* its UUID */
+	const char *alias;       /* of a device, "ua-..." */
+	const char *text;        /* XML */
+	const char *metadata;    /* XML of our namespace; "": none */
+	const char *destination; /* another libvirt's URI, as this host's libvirtd reaches it */
+	const char *address;     /* "tcp://HOST": where the VMMs talk to each other */
+	const char *config;      /* the XML that it starts from next, there */
+	uint64_t deadline_ms;    /* 0: VIRT_DEADLINE_MS */
 };
 
 #define VIRT_DEADLINE_MS ((uint64_t)20000)
+
+/* What goes on with a domain. */
+struct virt_progress {
+	bool active; /* a job does */
+	uint64_t total_bytes, left_bytes;
+	uint64_t downtime_ms; /* expected; 0: not known yet */
+	uint64_t passes;
+};
 
 struct virt_answer {
 	struct virt_domain *domains;
@@ -119,6 +140,7 @@ struct virt_answer {
 	char *live, *config; /* XML; NULL: it does not run, is not defined */
 	char *capabilities;  /* XML of the host's */
 	bool asked;
+	struct virt_progress progress;
 };
 
 /* `answer` is the call's; NULL when e says why not. A call past its deadline (ERR_TIMED_OUT) may

@@ -34,7 +34,7 @@ struct virt_call {
 	struct list_node finished; /* in v->finished */
 	struct virt *v;
 	int (*run)(struct virt_call *call, struct err *e);
-	char *domain, *alias, *text, *metadata;
+	char *domain, *alias, *text, *metadata, *destination, *address, *config;
 	enum virt_which which;
 	virConnectPtr conn; /* a reference; or what was connected, with */
 	int event_ids[VIRT_EVENTS];

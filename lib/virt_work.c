@@ -242,6 +242,109 @@ static int run_describe(struct virt_call *call, struct err *e)
 	return there == NO_DEFINITION ? 0 : describe_in(dom, call, e);
 }
 
+/* --- moving ----------------------------------------------------------------------------------- */
+
+static int run_migratable(struct virt_call *call, struct err *e)
+{
+	const unsigned int flags = VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_MIGRATABLE;
+	auto_domain virDomainPtr dom = call_domain(call, e);
+	struct virt_answer *answer = &call->answer;
+	int persistent;
+
+	if (!dom)
+		return -1;
+	persistent = virDomainIsPersistent(dom);
+	answer->live = virDomainGetXMLDesc(dom, flags);
+	if (persistent > 0)
+		answer->config = virDomainGetXMLDesc(dom, flags | VIR_DOMAIN_XML_INACTIVE);
+	return answer->live && persistent >= 0 && (!persistent || answer->config)
+		       ? 0
+		       : virt_err(e, "its definition");
+}
+
+/* Those that are given. 0, or -1. */
+static int move_params(const struct virt_call *call, virTypedParameterPtr *params, int *count)
+{
+	const struct {
+		const char *name, *value;
+	} all[] = {
+		{VIR_MIGRATE_PARAM_URI, call->address},
+		{VIR_MIGRATE_PARAM_DEST_XML, call->text},
+		{VIR_MIGRATE_PARAM_PERSIST_XML, call->config},
+	};
+	int max = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i].value &&
+			virTypedParamsAddString(params, count, &max, all[i].name, all[i].value) < 0)
+			return -1;
+	return 0;
+}
+
+/*
+ * The two libvirtds do it between them: whatever becomes of us and of this connection, they bring it to
+ * its end.
+ */
+static int run_migrate(struct virt_call *call, struct err *e)
+{
+	auto_domain virDomainPtr dom = call_domain(call, e);
+	unsigned int flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER;
+	virTypedParameterPtr params = NULL;
+	int count = 0, rc = -1;
+
+	if (!dom)
+		return -1;
+	if (call->config)
+		flags |= VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE;
+	if (move_params(call, &params, &count) == 0)
+		rc = virDomainMigrateToURI3(
+			dom, call->destination, params, (unsigned int)count, flags);
+	if (rc < 0)
+		virt_err(e, "move the domain");
+	virTypedParamsFree(params, count);
+	return rc;
+}
+
+static uint64_t job_number(virTypedParameterPtr params, int count, const char *name)
+{
+	unsigned long long value = 0;
+
+	return virTypedParamsGetULLong(params, count, name, &value) == 1 ? value : 0;
+}
+
+static int run_progress(struct virt_call *call, struct err *e)
+{
+	struct virt_progress *p = &call->answer.progress;
+	auto_domain virDomainPtr dom = NULL;
+	virTypedParameterPtr params = NULL;
+	int type = VIR_DOMAIN_JOB_NONE, count = 0;
+
+	if (run_look(call, e) < 0 || !call->answer.count)
+		return call->answer.domains ? 0 : -1;
+	dom = virDomainLookupByUUIDString(call->conn, call->domain);
+	/* It may just have ended. */
+	if (!dom || virDomainGetJobStats(dom, &type, &params, &count, 0) < 0)
+		return 0;
+	*p = (struct virt_progress){
+		.active = type == VIR_DOMAIN_JOB_BOUNDED || type == VIR_DOMAIN_JOB_UNBOUNDED,
+		.total_bytes = job_number(params, count, VIR_DOMAIN_JOB_DATA_TOTAL),
+		.left_bytes = job_number(params, count, VIR_DOMAIN_JOB_DATA_REMAINING),
+		.downtime_ms = job_number(params, count, VIR_DOMAIN_JOB_DOWNTIME),
+		.passes = job_number(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION),
+	};
+	virTypedParamsFree(params, count);
+	return 0;
+}
+
+static int run_stop_job(struct virt_call *call, struct err *e)
+{
+	auto_domain virDomainPtr dom = call_domain(call, e);
+
+	if (!dom)
+		return -1;
+	return virDomainAbortJob(dom) < 0 ? virt_err(e, "give up the move") : 0;
+}
+
 static int run_define(struct virt_call *call, struct err *e)
 {
 	auto_domain virDomainPtr dom = virDomainDefineXML(call->conn, call->text);
@@ -258,5 +361,9 @@ int (*const virt_runs[])(struct virt_call *call, struct err *e) = {
 	[VIRT_UNPLUG] = run_unplug,
 	[VIRT_DESCRIBE] = run_describe,
 	[VIRT_DEFINE] = run_define,
+	[VIRT_MIGRATABLE] = run_migratable,
+	[VIRT_MIGRATE] = run_migrate,
+	[VIRT_PROGRESS] = run_progress,
+	[VIRT_STOP_JOB] = run_stop_job,
 };
 static_assert(ARRAY_SIZE(virt_runs) == VIRT_OPS, "a function for each");

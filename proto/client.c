@@ -77,6 +77,11 @@ void client_close(struct client *c)
 	free(c);
 }
 
+int client_fd(const struct client *c)
+{
+	return c->sock;
+}
+
 static int client_send(struct client *c, const char *text, size_t len, struct err *e)
 {
 	int rc = fdio_send(c->sock, text, len, NULL, 0);

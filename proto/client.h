@@ -22,6 +22,9 @@ static inline void client_cleanup_p(struct client **c)
 }
 #define auto_client __attribute__((cleanup(client_cleanup_p)))
 
+/* For poll(): a reply, or a part of one, can be read. */
+int client_fd(const struct client *c);
+
 /*
  * Sends a call; `parameters` is the text of an object, NULL for none. Every reply is then taken
  * with client_next(). 0 or -1.

@@ -103,6 +103,23 @@ START_TEST(the_user_is_that_of_the_model_dac)
 }
 END_TEST
 
+START_TEST(a_socket_is_set_for_its_alias_only)
+{
+#define DISK(alias, path)                                                                          \
+	"<disk type='vhostuser'><source type='unix' path='" path "' index='1'><reconnect/>"        \
+	"</source><target dev='vda'/><alias name='" alias "'/></disk>"
+#define DOMAIN(a, b)                                                                               \
+	"<domain><devices>" DISK("ua-iovd-a", a) "<disk><alias name='ua-iovd-c'/></disk>" DISK(    \
+		"ua-iovd-b", b) "</devices></domain>"
+	static const char before[] = DOMAIN("/x", "/y"), after[] = DOMAIN("/x", "/run/b&apos;");
+	auto_free char *set = domain_xml_set_socket(before, "ua-iovd-b", "/run/b'");
+	auto_free char *none = domain_xml_set_socket(before, "ua-iovd-c", "/run/c");
+
+	ck_assert_str_eq(set, after);
+	ck_assert_str_eq(none, before);
+}
+END_TEST
+
 START_TEST(an_alias_has_no_dot)
 {
 	struct attachment_spec spec = {.name = "root.disk-1"};
@@ -156,4 +173,5 @@ END_TEST
 
 UNIT_MAIN(memory_is_shared_as_a_whole_or_by_cells, memory_is_made_to_be_shared_and_all_else_stays,
 	a_disk_gets_a_name_that_neither_definition_has, the_user_is_that_of_the_model_dac,
-	an_alias_has_no_dot, a_description_is_read_with_and_without_prefix)
+	a_socket_is_set_for_its_alias_only, an_alias_has_no_dot,
+	a_description_is_read_with_and_without_prefix)

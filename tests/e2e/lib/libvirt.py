@@ -14,6 +14,7 @@ Everything of a host, its QEMUs included, is in one PID namespace, and ends with
 there, which ends with the test. The folders that libvirt writes to (/run, /var/lib, ...) are those
 below host.root, as bind mounts; what is elsewhere is the machine's, at the same paths.
 """
+import contextlib
 import os
 import pathlib
 import re
@@ -381,13 +382,25 @@ class Domain(guest.Guest):
         """Talks to the guest of the QEMU that connected last; boots=0: it was booted before."""
         deadline = proc.Deadline(60, f"the QEMU of {self.name} to connect")
         self._listen.settimeout(deadline.left())
-        old, self._sock = self._sock, self._listen.accept()[0]
+        old, self._sock = self._sock, self._last_connection()
         before, self._channel = self._channel, Channel(self._sock, self.console_tail)
         if boots:
             self.wait_boot(boots, 2 * guest.BOOT_SECONDS)
         else:
             self._channel.adopt(before)
         old.close()
+
+    def _last_connection(self):
+        """Those of QEMUs that have ended since, after moves that failed, come before it."""
+        last = self._listen.accept()[0]
+        self._listen.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock = self._listen.accept()[0]
+                last.close()
+                last = sock
+        last.setblocking(True)
+        return last
 
     def moved(self, host):
         """It runs on this host now: its commands go on."""

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# timeout: 600
+"""A libvirt domain with two disks moves back and forth between two hosts while its guest writes and
+verifies at depth 32: `iovctl migrate DOMAIN URI`, which drives libvirt. What cannot move is refused, a move
+that fails or is given up leaves all as it was."""
+import os
+import re
+import subprocess
+from contextlib import ExitStack
+
+from lib import disk, jobs
+from lib.domain_move import VM, Pair, until_told
+from lib.proc import Failed, Process, until
+from lib.report import main
+from lib.servers import program
+
+MOVES = 4
+MIB = 4
+
+
+def expect(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+def stays(pair, status, code, *words):
+    """It is refused, or undone: the domain runs here and has its disks, and nothing is there."""
+    here, there = pair.here, pair.there
+    done = here.daemon.ctl(*words, check=False, seconds=240)
+    expect(done.returncode == status and code in done.stderr,
+           f"iovctl {words}: {done.returncode}, not {status} with {code}: {done.stderr}")
+    until(lambda: not there.attachments(), 60, "the reservation to go")
+    expect(here.libvirt.state(VM) == "running", f"{code}: the domain does not run any more")
+    expect(here.states() == {"active"}, f"{code}: {here.attachments()}")
+    pair.guest.run("dd if=/dev/urandom of=/mnt/a/sync bs=4k count=16 conv=fsync 2>/dev/null", 120)
+
+
+def does_not_move(pair):
+    stays(pair, 4, "MIG-VERDICT", *pair.words("--map", "d0=/nonexistent"))
+    stays(pair, 2, "URI", "migrate", VM, pair.there.libvirt.uri)
+    stays(pair, 5, "MIG-GIVEN-UP", *pair.words("--timeout", "1"))
+    # QEMU listens there for its own host only, and nobody does here.
+    words = list(pair.words())
+    words[-1] = "tcp://127.0.0.1"
+    stays(pair, 5, "LIBVIRT", *words)
+
+
+def shown(pair, scratch):
+    """A move as a person sees it: the bar on a terminal, and the events of its job."""
+    events = scratch / "events"
+    ctl = [program("iovctl"), "-s", pair.here.daemon.socket]
+    with Process([*ctl, "-o", "jsonl", "watch"], events):
+        until(lambda: "watching" in events.read_text(), 30, "events")
+        leader, follower = os.openpty()
+        child = subprocess.Popen([*ctl, *pair.words()], stderr=follower, stdout=subprocess.PIPE)
+        os.close(follower)
+        out, bar = child.communicate(timeout=240)[0], os.read(leader, 1 << 16)
+        os.close(leader)
+        expect(child.returncode == 0, f"status {child.returncode}: {bar}")
+        pair.arrived()
+        told = events.read_text()
+    expect(re.search(rb"moved in \d+ ms, and stood still for (\d+|-) ms", out), f"it says {out}")
+    expect(re.search(rb"\[#+\.*\] +\d+% ", bar), f"no bar: {bar}")
+    expect(re.search(r"MiB left, \d+ in flight, blackout about \d+ ms", told), f"events: {told}")
+
+
+def moves(scratch, count):
+    images = [disk.ext4(scratch / f"{n}.img", 64) for n in range(2)]
+    with ExitStack() as stack:
+        pair = Pair(stack, scratch, images)
+        guest = pair.guest
+        guest.run("mkdir /mnt/a /mnt/b && mount /dev/vda /mnt/a && mount /dev/vdb /mnt/b")
+        work = [guest.start(until_told(f"/mnt/{where}", MIB)) for where in ("a", "b")]
+        does_not_move(pair)
+        shown(pair, scratch)
+        stood = []
+        for _ in range(count - 1):
+            stood.append(pair.move()["downtime_ms"] or 0)  # it may come too late
+            if any(guest.done(number) for number in work):
+                raise Failed(f"the work has ended: {guest.out('tail -5 /tmp/*.out')}")
+        guest.run("touch /tmp/over")
+        rounds = [int(guest.result(number, 240).output) for number in work]
+        guest.run("umount /mnt/a /mnt/b")
+        guest.expect_no_complaints()
+        pair.end()
+    for image in images:
+        disk.fsck(image)
+    return sum(rounds) * MIB, stood
+
+
+def test(scratch, count=MOVES):
+    verified, stood = moves(scratch, count)
+    return f"{count} moves, {verified} MiB verified, QEMU's downtime {min(stood)} to {max(stood)} ms"
+
+
+if __name__ == "__main__":
+    main(test)
