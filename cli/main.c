@@ -7,7 +7,7 @@
 
 extern const struct cmd cmd_attach, cmd_bind, cmd_bridge, cmd_detach, cmd_doctor, cmd_explain,
 	cmd_group, cmd_hook, cmd_job, cmd_list, cmd_migrate, cmd_quiesce, cmd_recover, cmd_release,
-	cmd_restore, cmd_resume, cmd_run, cmd_save, cmd_show, cmd_vf, cmd_watch;
+	cmd_restore, cmd_resume, cmd_run, cmd_save, cmd_show, cmd_top, cmd_vf, cmd_watch;
 
 const struct cmd *const cmd_all[] = {
 	&cmd_list,
@@ -29,6 +29,7 @@ const struct cmd *const cmd_all[] = {
 	&cmd_vf,
 	&cmd_job,
 	&cmd_watch,
+	&cmd_top,
 	&cmd_bridge,
 	&cmd_hook,
 	NULL,

@@ -205,29 +205,56 @@ static bool is_between(const char *kind)
 	return false;
 }
 
-static void take_use(const struct json *use, char *text, size_t size)
+static const struct json *find_attachment(const struct json *attachments, const char *id)
+{
+	for (size_t i = 0; id && i < json_count(attachments); i++)
+		if (strcmp(text_of(json_item(attachments, i), "id"), id) == 0)
+			return json_item(attachments, i);
+	return NULL;
+}
+
+/* "web1/disk0", of what the daemon calls "attachment a1"; else as it calls it. */
+static void take_vm(const struct builder *b, const char *what, char *text, size_t size)
+{
+	static const char word[] = "attachment ";
+	const struct json *a = strncmp(what, word, sizeof(word) - 1) != 0
+				       ? NULL
+				       : find_attachment(json_member(b->p->reply, "attachments"),
+						 what + sizeof(word) - 1);
+
+	add_word(text, size, ", ", a ? text_of(a, "vm") : what);
+	if (a) {
+		add_word(text, size, "/", text_of(a, "name"));
+	}
+}
+
+static void take_use(const struct builder *b, const struct json *use, char *text, size_t size)
 {
 	const char *kind = text_of(use, "kind"), *via = text_of(use, "via");
 
-	add_word(text, size, ", ", strcmp(kind, "default_route") == 0 ? "route" : kind);
-	add_word(text, size, " ", text_of(use, "what"));
+	if (strcmp(kind, "vm") == 0) {
+		take_vm(b, text_of(use, "what"), text, size);
+	} else {
+		add_word(text, size, ", ", strcmp(kind, "default_route") == 0 ? "route" : kind);
+		add_word(text, size, " ", text_of(use, "what"));
+	}
 	if (*via) {
 		add_word(text, size, " via ", via);
 	}
 }
 
 /* "root /, mount /home via dm-0"; what it does as a bus the tree shows. */
-static void take_uses(const struct json *device, char *text, size_t size)
+static void take_uses(const struct builder *b, const struct json *device, char *text, size_t size)
 {
 	const struct json *uses = json_member(device, "in_use_by");
 	size_t count = json_count(uses);
 
 	for (size_t i = 0; i < count; i++)
 		if (!is_between(text_of(json_item(uses, i), "kind")))
-			take_use(json_item(uses, i), text, size);
+			take_use(b, json_item(uses, i), text, size);
 	for (size_t i = 0; i < count && !*text; i++)
 		if (strcmp(text_of(json_item(uses, i), "kind"), "bus") != 0)
-			take_use(json_item(uses, i), text, size);
+			take_use(b, json_item(uses, i), text, size);
 }
 
 /* "Intel Corporation 82576 Gigabit" is "Intel 82576 Gigabit": there is little room. */
@@ -272,25 +299,45 @@ static void take_device(
 		is_bridge |= child->is_pci && !json_member_str(child->device, "pf");
 	}
 	row->kind = !n->is_pci ? PICTURE_DEVICE : is_bridge ? PICTURE_BRIDGE : PICTURE_FUNCTION;
-	take_name(text_of(n->device, "name"), row->name, sizeof(row->name));
+	take_name(
+		n->id[0] == '/' ? n->id : text_of(n->device, "name"), row->name, sizeof(row->name));
 	row->driver = text_of(n->device, "driver");
 	row->state = text_of(n->device, "state");
 	row->group = json_u64(group, &number) ? (int64_t)number : -1;
-	take_uses(n->device, row->use, sizeof(row->use));
+	take_uses(b, n->device, row->use, sizeof(row->use));
 }
 
-static bool are_alike(const struct picture_node *a, const struct picture_node *b)
+/* "loop" of "loop0". */
+static size_t prefix_len(const char *id)
+{
+	size_t len = strlen(id);
+
+	while (len && id[len - 1] >= '0' && id[len - 1] <= '9')
+		len--;
+	return len;
+}
+
+static bool are_named_alike(const struct picture_node *a, const struct picture_node *b)
+{
+	size_t len = prefix_len(a->id);
+
+	return a->is_pci || (len == prefix_len(b->id) && strncmp(a->id, b->id, len) == 0);
+}
+
+static bool are_alike(
+	const struct builder *x, const struct picture_node *a, const struct picture_node *b)
 {
 	static const char *const keys[] = {"class", "state", "name", "driver"};
 	char use_a[160] = "", use_b[160] = "";
 
-	if (a->child_count || b->child_count || (a->is_pci && !json_member_str(a->device, "pf")))
+	if (a->child_count || b->child_count || !are_named_alike(a, b) ||
+		(a->is_pci && !json_member_str(a->device, "pf")))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (strcmp(text_of(a->device, keys[i]), text_of(b->device, keys[i])) != 0)
 			return false;
-	take_uses(a->device, use_a, sizeof(use_a));
-	take_uses(b->device, use_b, sizeof(use_b));
+	take_uses(x, a->device, use_a, sizeof(use_a));
+	take_uses(x, b->device, use_b, sizeof(use_b));
 	return strcmp(use_a, use_b) == 0;
 }
 
@@ -303,7 +350,7 @@ static size_t run_length(const struct builder *b, const struct picture_node *n, 
 	if (b->whole || !b->nodes[children[i]].device)
 		return 1;
 	while (i + len < n->child_count &&
-		are_alike(&b->nodes[children[i]], &b->nodes[children[i + len]]))
+		are_alike(b, &b->nodes[children[i]], &b->nodes[children[i + len]]))
 		len++;
 	return len < RUN_MIN ? 1 : len;
 }
@@ -335,14 +382,6 @@ static int put_node(
 
 /* --- machines --------------------------------------------------------------------------------- */
 
-static const struct json *find_attachment(const struct json *attachments, const char *id)
-{
-	for (size_t i = 0; id && i < json_count(attachments); i++)
-		if (strcmp(text_of(json_item(attachments, i), "id"), id) == 0)
-			return json_item(attachments, i);
-	return NULL;
-}
-
 static int put_attachment(struct builder *b, const struct json *a, size_t parent, bool is_last)
 {
 	struct picture_row *row = add_row(b, parent, 1);
@@ -357,8 +396,10 @@ static int put_attachment(struct builder *b, const struct json *a, size_t parent
 	row->driver = text_of(a, "path");
 	row->state = text_of(a, "state");
 	device = find_id(b, json_member_str(a, "device"));
-	if (device != NODE_NONE)
+	if (device != NODE_NONE) {
 		row->device = b->nodes[device].row;
+		picture_label(&b->p->rows[row->device], row->name, sizeof(row->name));
+	}
 	return 0;
 }
 
@@ -466,10 +507,14 @@ void picture_title(const struct picture *p, char *text, size_t size)
 		snprintf(text + len, size - len, ", no IOMMU in use");
 }
 
+/* Of the path of an image, its last part. */
 static const char *short_id(const struct picture_row *row, const char *id)
 {
 	bool is_pci = row->kind == PICTURE_BRIDGE || row->kind == PICTURE_FUNCTION;
+	const char *part = id[0] == '/' ? strrchr(id, '/') : NULL;
 
+	if (part && part[1])
+		return part + 1;
 	return is_pci && strncmp(id, "0000:", 5) == 0 ? id + 5 : id;
 }
 

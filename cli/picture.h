@@ -31,7 +31,7 @@ struct picture_row {
 	size_t count;   /* of devices that it stands for: alike and next to each other */
 	const char *id; /* in full; of several, of the first one */
 	const char *to; /* of the last of several; else NULL */
-	/* "" where there is none; of an attachment the device's id, and its path. */
+	/* "" where there is none; of an attachment how it is given, and in `name` what is. */
 	const char *driver, *state;
 	char name[96]; /* what it is, without the forms that its maker's company has */
 	int64_t group; /* of the IOMMU; -1: none */

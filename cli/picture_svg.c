@@ -27,6 +27,7 @@
 #define SANS_WIDTH   5.9 /* of that of the rest, 11 high: on the average */
 #define TITLE_MAX    200
 #define LABEL_MAX    64
+#define WORDS_MAX    280
 
 static const char style[] =
 	"text{font:11px 'DejaVu Sans',sans-serif;fill:#37474f}"
@@ -247,9 +248,11 @@ static void put_box(const struct page *g, size_t row)
 	const struct picture_row *r = &g->p->rows[row];
 	bool is_head = r->kind == PICTURE_ROOT || r->kind == PICTURE_VM;
 	int x = x_of(g, row), y = g->y[row], width = width_of(g, row), at, room;
-	char label[LABEL_MAX];
+	char label[LABEL_MAX], words[WORDS_MAX];
 
 	picture_label(r, label, sizeof(label));
+	snprintf(words, sizeof(words), "%s%s%s", *r->name ? r->name : r->driver,
+		*r->use ? " \xc2\xb7 " : "", r->use);
 	printf("<g><rect class='%s' x='%d' y='%d' width='%d' height='%d' rx='3'/>"
 	       "<rect x='%d' y='%d' width='4' height='%d' rx='1' fill='%s'/>",
 		is_head ? "r" : "b", x, y, width, BOX_HEIGHT, x, y, BOX_HEIGHT,
@@ -262,7 +265,7 @@ static void put_box(const struct page *g, size_t row)
 	room = (int)((width - at - put_group_number(g, row, x, width) - 4) / SANS_WIDTH);
 	if (room > 0) {
 		printf("<text x='%d' y='%d'>", x + at, y + 14);
-		put_text(*r->name ? r->name : r->driver, (unsigned int)room);
+		put_text(words, (unsigned int)room);
 		fputs("</text>", stdout);
 	}
 	fputs("</g>\n", stdout);

@@ -45,6 +45,9 @@ static void put_session(const struct attachment *a, struct json_out *o)
 	json_out_u64(o, "in_flight", status.in_flight);
 	json_out_u64(o, "restarts", a->worker.generation > 1 ? a->worker.generation - 1 : 0);
 	json_out_u64(o, "requests_completed", MIN(status.requests_completed, INT64_MAX));
+	json_out_u64(o, "requests_failed", MIN(status.errors, INT64_MAX));
+	json_out_u64(o, "requests_timed", MIN(status.timed_requests, INT64_MAX));
+	json_out_u64(o, "timed_ms", MIN(status.timed_ms, INT64_MAX));
 }
 
 static void put_devices(const struct attachment_spec *spec, struct json_out *o)

@@ -172,6 +172,8 @@ int session_page_status(int fd, struct session_status *status, struct err *e)
 		.requests_completed = page.requests_completed,
 		.replayed = page.replayed,
 		.errors = page.errors,
+		.timed_requests = page.timed_requests,
+		.timed_ms = page.timed_ms,
 		.vmm_sessions = page.vmm_sessions,
 		.gate_word = page.gate.word,
 		.incoming = page.incoming.valid == 1,

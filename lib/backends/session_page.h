@@ -69,6 +69,8 @@ struct session_status {
 	uint64_t requests_completed; /* since the attachment was made, all generations */
 	uint64_t replayed;           /* requests submitted again after a worker's death */
 	uint64_t errors;             /* requests completed with an error status */
+	uint64_t timed_requests;     /* completed, and it was noted when they went to the host: */
+	uint64_t timed_ms;           /* how long all of these were there; right on the average */
 	uint64_t vmm_sessions;       /* connections accepted so far */
 	uint64_t gate_word;          /* the last that was heard; 0: none */
 	bool incoming;               /* goes on from another host's, and the VMM has not come */

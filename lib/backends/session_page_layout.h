@@ -151,6 +151,8 @@ struct session_page {
 	struct page_hold hold;
 	struct page_trip trip;
 	struct page_late late;
+	uint64_t timed_requests,
+		timed_ms; /* completed ones, and how long they were with the host */
 };
 
 static_assert(sizeof(struct session_page) <= SESSION_PAGE_SIZE, "the session page holds it all");

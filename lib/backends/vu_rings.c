@@ -521,7 +521,7 @@ void vu_rings_done(
 	r->in_flight--;
 	s->in_flight--;
 	s->page->requests_completed++;
-	vu_note_end(s, chain);
+	vu_note_done(s, chain);
 	s->page->errors += failed;
 	if (s->ending)
 		return;

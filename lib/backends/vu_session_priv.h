@@ -163,6 +163,7 @@ void vu_notes_clear(struct vu_session *s);
 void vu_note_begin(struct backend_host *host, unsigned int ring, struct virtq_chain *chain,
 	enum session_request_what what, uint64_t sector, uint64_t sectors);
 void vu_note_end(struct vu_session *s, struct virtq_chain *chain);
+void vu_note_done(struct vu_session *s, struct virtq_chain *chain); /* ends it, completed */
 
 /* vu_incoming.c: going on from another host's session. Without one, nothing is done here. */
 /* The page tells what the driver is told. */

@@ -36,6 +36,7 @@ CASES = (
     (["vf", "set", "41:10.0", "sp"], {"spoofchk=on", "spoofchk=off"}, {"trust=on"}),
     (["show", "hos"], {"host"}, set()),
     (["show", "host", "--"], {"--tree", "--svg", "--dot"}, {"--vm"}),
+    (["top", "--"], {"--interval"}, {"--since"}),
     (["watch", "--"], {"--since", "--daemon"}, {"--wait"}),
     (["job", "1", "--"], {"--wait", "--cancel"}, {"--path"}),
 )

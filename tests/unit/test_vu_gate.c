@@ -86,6 +86,7 @@ START_TEST(nothing_passes_a_shut_gate)
 	shut_and_open(&v);
 	ck_assert_uint_eq(v.rig.deaths, 0);
 	ck_assert_uint_eq(v.rig.page->requests_completed, 5 + 8);
+	ck_assert_uint_eq(v.rig.page->timed_requests, 5 + 8);
 	vmm_close(&v);
 }
 END_TEST

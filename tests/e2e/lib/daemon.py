@@ -11,7 +11,7 @@ from .proc import Failed, Process, until
 from .servers import program
 
 # What changes from one look to the next while all is well.
-VOLATILE = ("in_flight", "requests_completed")
+VOLATILE = ("in_flight", "requests_completed", "requests_failed", "requests_timed", "timed_ms")
 
 
 def kill_pid(pid, comm, signum=signal.SIGKILL):
