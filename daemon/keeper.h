@@ -42,6 +42,10 @@ struct held {
 	bool go_sent;           /* GO was sent: nothing is left to give */
 	bool adopting;          /* connected to a worker of an earlier keeper, not READY yet */
 	bool changed;           /* the daemon has not got the item yet */
+	bool touched;           /* a daemon has filled its vault or signalled it since its start */
+	/* What its last generation was ordered with; no words: an earlier keeper did that. */
+	unsigned int flags, entries;
+	char words[KEEPER_TEXT_SIZE];
 };
 
 struct keeper_daemon {
@@ -56,6 +60,7 @@ struct keeper_daemon {
 	bool answering;
 	bool up;     /* some daemon of ours has come to serve */
 	bool up_now; /* this one has */
+	uint64_t started_ms;
 	uint64_t delay_ms;
 };
 
@@ -95,6 +100,9 @@ int held_watch_pid(struct held *h, pid_t pid, int pidfd, struct err *e);
 /* Sends all of HELLO, GIVE and GO that the socket takes now; the rest when it has room. */
 void held_give(struct held *h);
 
+/* Starts it again, if it is one that may be while there is no daemon (keeper_api.h). */
+void held_go_on(struct held *h);
+
 /* Passes on what the daemon has to say. */
 int held_tell(struct held *h, unsigned int code, uint64_t value, struct err *e);
 
@@ -102,7 +110,8 @@ void ring_close(struct held_ring *ring);
 
 /* --- keeper_spawn.c, keeper_child.c ----------------------------------------------------------- */
 
-/* Starts the next generation with the words in `text` (each terminated, an empty one last). */
+/* Starts the next generation with the words in `text`, KEEPER_TEXT_SIZE bytes: each terminated, an empty
+ * one last. */
 int held_spawn(
 	struct held *h, unsigned int flags, unsigned int entries, const char *text, struct err *e);
 
@@ -138,6 +147,9 @@ unsigned int keeper_adopting(const struct keeper *k);
 /* --- keeper_daemon.c -------------------------------------------------------------------------- */
 
 int keeper_daemon_start(struct keeper *k, struct err *e);
+
+/* There was one, there will be another one, and just now there is none. */
+bool keeper_daemon_is_away(const struct keeper *k);
 
 /* Asks it to end; keeper_progress() follows. */
 void keeper_daemon_stop(struct keeper *k);

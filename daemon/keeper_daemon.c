@@ -21,6 +21,7 @@
 #include "lib/log.h"
 
 #define RESTART_FIRST_MS 20
+#define RAN_WELL_MS      1000 /* one that served, and for so long, is started again at once */
 #define RESTART_MAX_MS   5000
 
 static void daemon_readable(void *arg, unsigned int events);
@@ -103,6 +104,7 @@ static int do_fill(struct keeper *k, struct keeper_api_msg *msg, int *fd, struct
 	if (!h)
 		return -1;
 	held_set_slot(h, msg->slot, steal_fd(fd));
+	h->touched = true;
 	return 0;
 }
 
@@ -145,6 +147,7 @@ static int do_kill(struct keeper *k, struct keeper_api_msg *msg, int *fd, struct
 	(void)fd;
 	if (!h)
 		return -1;
+	h->touched = true;
 	if (h->pidfd >= 0 && pidfd_send_signal(h->pidfd, (int)msg->value, NULL, 0) < 0 &&
 		errno != ESRCH)
 		return err_sys(e, errno, "signal worker %d", h->item.pid);
@@ -280,6 +283,7 @@ int keeper_daemon_start(struct keeper *k, struct err *e)
 	d->fd = pair[0];
 	d->answer_fd = -1;
 	d->answering = d->up_now = false;
+	d->started_ms = now_ms();
 	fdio_set_nonblock(d->fd, true);
 	if (d->pid < 0)
 		return err_sys(e, errno, "fork the daemon");
@@ -289,6 +293,11 @@ int keeper_daemon_start(struct keeper *k, struct err *e)
 	d->fd_watch = k->loop->ops->add_fd(k->loop, d->fd, WATCH_READ, daemon_ready, k, e);
 	d->pid_watch = k->loop->ops->add_fd(k->loop, d->pidfd, WATCH_READ, daemon_died, k, e);
 	return d->fd_watch && d->pid_watch ? 0 : -1;
+}
+
+bool keeper_daemon_is_away(const struct keeper *k)
+{
+	return k->daemon.up && !k->stopping && k->daemon.pidfd < 0;
 }
 
 void keeper_daemon_stop(struct keeper *k)
@@ -324,8 +333,10 @@ static void daemon_plan_restart(struct keeper *k, int status)
 		k->stopping = true;
 		return;
 	}
-	d->delay_ms = d->up_now ? RESTART_FIRST_MS : MIN(2 * d->delay_ms, RESTART_MAX_MS);
-	d->delay_ms = MAX(d->delay_ms, RESTART_FIRST_MS);
+	if (!d->up_now)
+		d->delay_ms = MAX(MIN(2 * d->delay_ms, RESTART_MAX_MS), RESTART_FIRST_MS);
+	else
+		d->delay_ms = now_ms() - d->started_ms < RAN_WELL_MS ? RESTART_FIRST_MS : 0;
 	log_warning("the daemon ended (status 0x%x): started again in %llu ms",
 		(unsigned int)status, (unsigned long long)d->delay_ms);
 	d->restart_timer = k->loop->ops->add_timer(k->loop, d->delay_ms, daemon_restart, k, &e);
@@ -350,5 +361,7 @@ static void daemon_died(void *arg, unsigned int events)
 	d->answering = false;
 	if (!k->stopping)
 		daemon_plan_restart(k, status);
+	list_for_each_safe (node, &k->workers) /* what it has not come to */
+		held_go_on(list_entry(node, struct held, node));
 	keeper_progress(k);
 }

@@ -100,6 +100,10 @@ int held_spawn(
 		return err_sys(e, errno, "%s: watch worker %d", h->id, (int)pid);
 	h->item.generation++;
 	h->item.ready = false;
+	h->touched = false;
+	h->flags = flags;
+	h->entries = entries;
+	memmove(h->words, text, sizeof(h->words)); /* they may be these */
 	h->failure[0] = '\0';
 	h->give_next = 0;
 	h->go_sent = false;

@@ -343,6 +343,18 @@ static int held_reap(struct held *h)
 	return info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8 : info.si_status;
 }
 
+void held_go_on(struct held *h)
+{
+	struct err e = ERR_INIT;
+
+	if (h->item.pid != 0 || !h->item.ready || !h->words[0] || h->touched ||
+		!keeper_daemon_is_away(h->keeper))
+		return;
+	log_info("%s: its worker died, and no daemon is there: started again", h->id);
+	if (held_spawn(h, h->flags, h->entries, h->words, &e) < 0)
+		log_error("%s: %s", h->id, e.msg);
+}
+
 static void held_died(void *arg, unsigned int events)
 {
 	struct held *h = arg;
@@ -363,6 +375,7 @@ static void held_died(void *arg, unsigned int events)
 	}
 	log_debug("keeper", "%s: worker ended, status 0x%x", h->id,
 		(unsigned int)h->item.exit_status);
+	held_go_on(h);
 	held_changed(h);
 	keeper_progress(h->keeper);
 }

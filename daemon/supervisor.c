@@ -149,7 +149,8 @@ static int supervisor_turn(struct supervisor *s, struct attachment *a, struct er
 
 	if (!must_turn(a))
 		return 0;
-	if (session_page_status(a->page_fd, &status, e) < 0 ||
+	/* Killed from here on, nobody but a daemon starts one: it would be what this one was. */
+	if (supervisor_kill(s, a, 0, e) < 0 || session_page_status(a->page_fd, &status, e) < 0 ||
 		s->owner.turn(s->owner.arg, a, e) < 0)
 		return -1;
 	fault_point("gate.turn");

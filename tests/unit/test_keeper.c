@@ -471,20 +471,73 @@ START_TEST(daemon_is_started_again_and_finds_all)
 }
 END_TEST
 
-START_TEST(worker_that_dies_without_a_daemon_is_found_dead)
+/* Nobody orders the second one, nor the third; each gets the ring of the one before. */
+START_TEST(worker_that_dies_without_a_daemon_goes_on)
 {
 	begin();
 	fill();
 	OK(keeper_link_up(link_, e));
 	spawn_ready(8);
-	kill(daemon_pid, SIGKILL);
-	kill(item.pid, SIGKILL);
-	daemon_accept();
-	OK(keeper_link_list(link_, e));
-	AWAIT(item.pid == 0);
+	for (uint64_t generation = 2; generation <= 3; generation++) {
+		OK(keeper_link_up(link_, e));
+		kill(generation == 2 ? daemon_pid : item.pid, SIGKILL);
+		kill(generation == 2 ? item.pid : daemon_pid, SIGKILL);
+		daemon_accept();
+		memset(&item, 0, sizeof(item));
+		OK(keeper_link_list(link_, e));
+		AWAIT(item.generation == generation && item.ready && item.pid > 0);
+		ck_assert_uint_eq(page->old_entries, 8);
+	}
+	kill_worker();
 	spawn_ready(16);
 	ck_assert_uint_eq(page->old_entries, 8);
 	end();
+}
+END_TEST
+
+/* The daemon may have been about to give it another disk. */
+START_TEST(worker_that_was_told_to_end_stays_dead)
+{
+	begin();
+	fill();
+	OK(keeper_link_up(link_, e));
+	spawn_ready(8);
+	kill(item.pid, SIGSTOP);
+	OK(keeper_link_kill(link_, "a1", SIGTERM, e));
+	kill(daemon_pid, SIGKILL);
+	daemon_accept();
+	kill(daemon_pid, SIGKILL);
+	kill(item.pid, SIGKILL);
+	daemon_accept();
+	memset(&item, 0, sizeof(item));
+	OK(keeper_link_list(link_, e));
+	AWAIT(item.generation == 1 && item.pid == 0);
+	spawn_ready(16);
+	end();
+}
+END_TEST
+
+/* The daemon knew of it, and was about to do something else than to start it again as it was. */
+START_TEST(worker_that_the_daemon_is_at_stays_dead)
+{
+	for (int fills = 0; fills <= 1; fills++) {
+		begin();
+		fill();
+		OK(keeper_link_up(link_, e));
+		spawn_ready(8);
+		kill(item.pid, SIGKILL);
+		AWAIT(item.pid == 0);
+		if (fills)
+			fill();
+		else
+			OK(keeper_link_kill(link_, "a1", 0, e));
+		kill(daemon_pid, SIGKILL);
+		daemon_accept();
+		OK(keeper_link_list(link_, e));
+		ck_assert_int_eq(item.pid, 0);
+		ck_assert_uint_eq(item.generation, 1);
+		end();
+	}
 }
 END_TEST
 
@@ -646,8 +699,8 @@ int main(int argc, char **argv)
 		old_ring_is_kept_until_drained, what_breaks_the_protocol_is_killed,
 		slots_of_the_daemon_are_not_the_workers, notes_are_counted,
 		a_start_that_fails_says_why, requests_that_make_no_sense_are_refused,
-		daemon_is_started_again_and_finds_all,
-		worker_that_dies_without_a_daemon_is_found_dead,
+		daemon_is_started_again_and_finds_all, worker_that_dies_without_a_daemon_goes_on,
+		worker_that_was_told_to_end_stays_dead, worker_that_the_daemon_is_at_stays_dead,
 		daemon_that_never_came_up_ends_the_keeper, second_keeper_is_refused,
 		new_keeper_adopts_after_sigterm, new_keeper_adopts_after_sigkill,
 		new_keeper_forgets_dead_workers, stop_all_ends_workers_with_and_without_a_keeper,
