@@ -70,7 +70,7 @@ def summary(what, kills, loads):
     return f"{what}: {kills} kills, {mib} MiB verified, pauses in ms: {figures}, most {max(pauses):.0f}"
 
 
-def test(scratch, kills=KILLS, tell=None):
+def test(scratch, kills=KILLS, tell=None, only=None):
     images = [disk.blank(scratch / f"{n}.img", QUEUES * 4) for n in range(2)]
     with Daemon(scratch) as daemon:
         disks = [
@@ -103,6 +103,8 @@ def test(scratch, kills=KILLS, tell=None):
                 ("worker", kills, kill_workers),
                 ("iovd and worker", kills, kill_all),
             ):
+                if only and kill and what != only:
+                    continue
                 loads = [Load(guest, f"/dev/vd{letter}") for letter in "ab"]
                 storm(guest, loads, n, kill, tell)
                 said.append(summary(what, n, loads))
