@@ -1,14 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* For libvirt's hook script (systemd/libvirt-hook.in): the domain's XML comes by standard input. */
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
-#include "cli/cmd.h"
+#include "cli/out.h"
 #include "lib/buf.h"
 #include "lib/cleanup.h"
 
 #define XML_MAX ((size_t)512 << 10)
 #define CHUNK   ((size_t)16 << 10)
+
+/* What libvirt is to take for the domain's XML from now on; nothing: it stays. */
+static int print_xml(const struct cli *cli, struct err *e)
+{
+	auto_json struct json *reply = out_parse(cli, e);
+	const char *xml = json_member_str(reply, "xml");
+
+	if (xml)
+		fputs(xml, stdout);
+	return reply ? 0 : -1;
+}
 
 /* All of standard input, and a NUL. */
 static int read_xml(struct buf *b, struct err *e)
@@ -47,6 +59,8 @@ static int hook_run(
 		json_out_str(&o, "xml", xml.data);
 		json_out_end(&o);
 		rc = call_with(cli, "Hook", &o, false, e);
+		if (rc == 0)
+			rc = print_xml(cli, e);
 	}
 	buf_release(&xml);
 	return rc;

@@ -23,6 +23,7 @@
 
 #include "daemon/attach_op.h"
 #include "daemon/baton.h"
+#include "daemon/conf.h"
 #include "daemon/domain_xml.h"
 #include "daemon/domains.h"
 #include "lib/cleanup.h"
@@ -144,8 +145,8 @@ static int op_ask(struct attach_op *op, enum virt_op what, enum virt_which which
 	struct registry *r = op->d->registry;
 	const struct attachment_spec *spec = &op->a->spec;
 	auto_free char *device = domain_xml_device(r, spec);
-	auto_free char *metadata = domain_xml_metadata(
-		r, spec->domain, present ? op->a : NULL, present ? NULL : op->a);
+	auto_free char *metadata = domain_xml_metadata(r, spec->domain, op->d->conf->address,
+		present ? op->a : NULL, present ? NULL : op->a);
 	char alias[DOMAIN_ALIAS_SIZE];
 	const struct virt_ask ask = {.op = what,
 		.which = which,
@@ -330,7 +331,8 @@ static void described(void *arg, const struct virt_answer *answer, const struct 
 static void describe(struct daemon *d, const char *uuid)
 {
 	static const enum virt_which both[] = {VIRT_LIVE, VIRT_CONFIG};
-	auto_free char *metadata = domain_xml_metadata(d->registry, uuid, NULL, NULL);
+	auto_free char *metadata =
+		domain_xml_metadata(d->registry, uuid, d->conf->address, NULL, NULL);
 
 	for (size_t i = 0; metadata && i < ARRAY_SIZE(both); i++) {
 		const struct virt_ask ask = {.op = VIRT_DESCRIBE,

@@ -39,6 +39,7 @@ static const struct conf_key {
 	{"worker_user", offsetof(struct conf, worker_user),
 		sizeof(((struct conf *)0)->worker_user)},
 	{"ssh", offsetof(struct conf, ssh), sizeof(((struct conf *)0)->ssh)},
+	{"address", offsetof(struct conf, address), sizeof(((struct conf *)0)->address)},
 };
 
 static const struct conf_key *conf_find_key(const char *name)

@@ -25,6 +25,7 @@ struct conf {
 	char socket_group[64];   /* who may read: "iovd" */
 	char worker_user[64];    /* whom workers run as: "iovd-worker" */
 	char ssh[256];           /* the program that reaches other hosts: "ssh" */
+	char address[256];       /* where other hosts' iovds reach this one; "": nowhere */
 	char libvirt[256];       /* its URI, "qemu:///system", or "none" */
 	char libvirt_given[256]; /* on the command line: instead of that; or "" */
 };

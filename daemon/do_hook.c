@@ -6,6 +6,10 @@
  *
  *	prepare		the domain is to start: each attachment that the metadata describes serves, or
  *			is made; the reply is when all do. An error: the domain does not start.
+ *	migrate		the domain is to arrive here. Each attachment is reserved already (iovctl migrate), or
+ *			the iovd that it comes from is asked to reserve them, at the address that the
+ *			description has, and follows what comes of it (daemon/domain_move.h). The reply is
+ *			when all are there, and has the XML as it is to be here: other sockets, this host.
  *	release		it has ended; what becomes of its devices follows from the domain's going.
  *
  * A domain's attachments are here since they were given to it, unless it comes from elsewhere: defined
@@ -15,6 +19,8 @@
 #include <string.h>
 
 #include "daemon/attach.h"
+#include "daemon/channel.h"
+#include "daemon/conf.h"
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
@@ -26,6 +32,7 @@
 #define XML_MAX  ((size_t)512 << 10)
 #define READY_MS 4500 /* the script waits for 5 seconds */
 #define LOOK_MS  10
+#define COME_MS  25000 /* at the source; the script waits for 30 seconds */
 
 struct hook_args {
 	const char *operation, *xml;
@@ -49,13 +56,33 @@ struct hook {
 	struct domain domain; /* as the XML has it */
 	struct domain_description each[64];
 	size_t count, next;
+	char *xml;               /* of one that arrives */
+	struct channel *channel; /* to where it comes from */
 };
+
+static void hook_free(struct hook *h)
+{
+	h->d->loop->ops->remove(h->timer);
+	channel_close(h->channel);
+	free(h->domain.name);
+	free(h->xml);
+	free(h);
+}
+
+/* The reply, with the XML as it is to be, if that is another. */
+static void hook_reply(struct hook *h)
+{
+	struct json_out *o = request_begin_reply(h->rq);
+
+	json_out_str(o, "schema", "iovd.hook/1");
+	json_out_str(o, "xml", h->xml);
+	request_send_reply(h->rq);
+}
 
 static void hook_end(struct hook *h, const struct err *e)
 {
 	struct err words;
 
-	h->d->loop->ops->remove(h->timer);
 	if (h->rq)
 		request_on_gone(h->rq, NULL, NULL);
 	if (h->rq && e) {
@@ -63,11 +90,9 @@ static void hook_end(struct hook *h, const struct err *e)
 		err_wrap(&words, "start %.100s", h->domain.name);
 		request_fail(h->rq, &words);
 	} else if (h->rq) {
-		json_out_str(request_begin_reply(h->rq), "schema", "iovd.hook/1");
-		request_send_reply(h->rq);
+		hook_reply(h);
 	}
-	free(h->domain.name);
-	free(h);
+	hook_free(h);
 }
 
 static void hook_gone(void *arg)
@@ -206,8 +231,127 @@ static int hook_prepare(struct request *rq, const char *xml, struct err *e)
 	prepare_next(h);
 	return 0;
 failed:
-	free(h->domain.name);
-	free(h);
+	hook_free(h);
+	return -1;
+}
+
+/* --- migrate ---------------------------------------------------------------------------------- */
+
+/* Takes the place of the XML. */
+static int xml_becomes(struct hook *h, char *xml, struct err *e)
+{
+	free(h->xml);
+	h->xml = xml;
+	return xml ? 0 : err_set(e, ERR_FAILED, "MEMORY", "no memory for a domain's XML");
+}
+
+static int adapt_xml(struct hook *h, struct err *e)
+{
+	for (size_t i = 0; i < h->count; i++) {
+		const struct attachment *a = find(h, h->each[i].name);
+		char path[PATH_MAX], alias[DOMAIN_ALIAS_SIZE];
+
+		if (!a || a->baton != BATON_COMING)
+			return err_set(e, ERR_REFUSED, "MIG-NO-BATON", "%s is not reserved here",
+				h->each[i].name);
+		attachment_socket_path(h->d->registry, &a->spec, path, sizeof(path));
+		domain_alias(&a->spec, alias);
+		if (xml_becomes(h, domain_xml_set_socket(h->xml, alias, path), e) < 0)
+			return -1;
+	}
+	return xml_becomes(h, domain_xml_set_host(h->xml, h->d->conf->address), e);
+}
+
+static void all_reserved(struct hook *h)
+{
+	struct err e = ERR_INIT;
+
+	hook_end(h, adapt_xml(h, &e) < 0 ? &e : NULL);
+}
+
+static void source_answered(void *arg, const struct json *reply, const struct err *e)
+{
+	struct hook *h = arg;
+	struct err words;
+
+	(void)reply;
+	if (!e) {
+		all_reserved(h);
+		return;
+	}
+	words = *e;
+	err_wrap(&words, "the iovd that it comes from");
+	hook_end(h, &words);
+}
+
+static int refuse_no_baton(const struct hook *h, const char *host, struct err *e)
+{
+	err_set(e, ERR_REFUSED, "MIG-NO-BATON", "nobody hands over the I/O of %.100s",
+		h->domain.name);
+	err_evidence(e, "its description names %.200s; this iovd is %.200s",
+		host[0] ? host : "no address of the iovd that it comes from",
+		h->d->conf->address[0] ? h->d->conf->address : "at no address");
+	return err_fix(e, "set `address` in iovd.conf on both hosts, or use iovctl migrate");
+}
+
+/* Where it comes from, its I/O is reserved to here as by an operator. */
+static int ask_source(struct hook *h, struct err *e)
+{
+	char host[CHANNEL_URI_MAX];
+	struct json_out o;
+
+	if (!domain_xml_host(h->xml, host, sizeof(host)) || !h->d->conf->address[0] ||
+		strcmp(host, h->d->conf->address) == 0)
+		return refuse_no_baton(h, host, e);
+	h->channel = channel_open(h->d->loop, host, h->d->conf->ssh, e);
+	if (!h->channel)
+		return -1;
+	json_out_init(&o);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "vm", h->domain.uuid);
+	json_out_str(&o, "destination", h->d->conf->address);
+	json_out_str(&o, "step", "follow");
+	json_out_end(&o);
+	return channel_call(h->channel, "Migrate", &o, COME_MS, source_answered, h, e);
+}
+
+/* iovctl drives it, and has reserved them. */
+static bool is_reserved(const struct hook *h)
+{
+	size_t here = 0;
+
+	for (size_t i = 0; i < h->count; i++) {
+		const struct attachment *a = find(h, h->each[i].name);
+
+		here += a && a->baton == BATON_COMING;
+	}
+	return here == h->count;
+}
+
+static int hook_migrate(struct request *rq, const char *xml, struct err *e)
+{
+	struct hook *h = calloc(1, sizeof(*h));
+
+	if (h)
+		h->xml = strdup(xml);
+	if (!h || !h->xml) {
+		free(h);
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory to take a domain");
+	}
+	h->d = request_daemon(rq);
+	if (read_domain(h, xml, e) < 0)
+		goto failed;
+	h->rq = rq;
+	request_on_gone(rq, hook_gone, h);
+	if (is_reserved(h)) {
+		all_reserved(h);
+		return 0;
+	}
+	if (ask_source(h, e) == 0)
+		return 0;
+	request_on_gone(rq, NULL, NULL);
+failed:
+	hook_free(h);
 	return -1;
 }
 
@@ -216,10 +360,14 @@ void do_hook(struct request *rq, const void *args)
 	const struct hook_args *a = args;
 	struct err e = ERR_INIT;
 
-	if (strcmp(a->operation, "prepare") != 0) {
+	if (strcmp(a->operation, "migrate") == 0) {
+		if (hook_migrate(rq, a->xml, &e) < 0)
+			request_fail(rq, &e);
+	} else if (strcmp(a->operation, "prepare") == 0) {
+		if (hook_prepare(rq, a->xml, &e) < 0)
+			request_fail(rq, &e);
+	} else {
 		json_out_str(request_begin_reply(rq), "schema", "iovd.hook/1");
 		request_send_reply(rq);
-	} else if (hook_prepare(rq, a->xml, &e) < 0) {
-		request_fail(rq, &e);
 	}
 }

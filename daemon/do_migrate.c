@@ -42,6 +42,7 @@ struct moving {
 	struct job *job;
 	char vm[REGISTRY_NAME_MAX];
 	char what[64]; /* "migrate web1: begin" */
+	bool follow;   /* afterwards, as libvirt moves it */
 };
 
 static void moving_done(void *arg, const char *reply, size_t len, const struct err *e)
@@ -51,6 +52,8 @@ static void moving_done(void *arg, const char *reply, size_t len, const struct e
 
 	if (!e) {
 		job_done(m->job, reply, len);
+		if (m->follow)
+			domain_move_follow(m->d, m->vm);
 	} else {
 		words = *e;
 		err_wrap(&words, "%s", m->what);
@@ -87,6 +90,12 @@ static int step_begin(struct moving *m, const struct migrate_args *a, struct err
 	return baton_start(m->d, m->vm, peer_of(a), a->map, moving_done, m, e);
 }
 
+static int step_follow(struct moving *m, const struct migrate_args *a, struct err *e)
+{
+	m->follow = true;
+	return step_begin(m, a, e);
+}
+
 static int step_end(struct moving *m, const struct migrate_args *a, struct err *e)
 {
 	(void)a;
@@ -106,6 +115,7 @@ static const struct {
 } steps[] = {
 	{"check", "asking for the verdict", step_check, false},
 	{"begin", "reserving at the destination", step_begin, false},
+	{"follow", "reserving at the destination", step_follow, false},
 	{"end", "waiting until it runs there", step_end, true},
 	{"abort", "taking it back", step_abort, true},
 };

@@ -11,6 +11,7 @@
 
 #define LOOK_MS     500
 #define TOLD_MS     1000
+#define COMES_MS    30000 /* from the reservation to libvirt's beginning */
 #define END_PERCENT 95
 
 /* --- how far it is ---------------------------------------------------------------------------- */
@@ -186,6 +187,12 @@ void move_look_later(struct domain_move *m)
 		log_error("%s: its move is not followed: %s", m->vm, e.msg);
 }
 
+/* Who moves it may not have come to that yet. */
+static bool may_still_begin(const struct domain_move *m)
+{
+	return !m->has_begun && now_ms() < m->begun_ms + COMES_MS;
+}
+
 /* The migration is over, as far as libvirt here is concerned. */
 static void follow(struct domain_move *m, const struct virt_answer *answer)
 {
@@ -196,7 +203,7 @@ static void follow(struct domain_move *m, const struct virt_answer *answer)
 		move_over(m);
 	else if (there == VIRT_OFF || there == VIRT_CRASHED)
 		state < BATON_LEFT ? move_abort(m) : move_end(m);
-	else if (there == VIRT_RUNNING)
+	else if (there == VIRT_RUNNING && !may_still_begin(m))
 		move_abort(m);
 	else
 		move_look_later(m);
@@ -209,6 +216,8 @@ static void looked(void *arg, const struct virt_answer *answer, const struct err
 	m->look = NULL;
 	if (!e)
 		tell_progress(m, &answer->progress);
+	if (!e && answer->progress.active)
+		m->has_begun = true;
 	if (!e && m->given_up && m->phase == MOVE_SENDING)
 		move_stop(m);
 	if (e || m->phase == MOVE_SENDING || answer->progress.active)
@@ -247,23 +256,36 @@ static bool is_first_of_vm(struct registry *r, const struct attachment *a)
 	return false;
 }
 
+static void begin_to_follow(struct daemon *d, const char *vm, const char *uuid, bool has_begun)
+{
+	struct err e = ERR_INIT;
+	struct domain_move *m = move_new(d, NULL, vm, uuid, &e);
+
+	if (!m) {
+		log_error("%s: its move is not followed: %s", vm, e.msg);
+		return;
+	}
+	m->phase = MOVE_FOLLOWING;
+	m->has_begun = has_begun;
+	move_look_later(m);
+}
+
 void domain_moves_begin(struct daemon *d)
 {
 	list_for_each (node, registry_list(d->registry)) {
 		const struct attachment *a = list_entry(node, struct attachment, node);
-		struct err e = ERR_INIT;
 		enum baton_state state;
-		struct domain_move *m;
 
-		if (!a->spec.domain[0] || !is_first_of_vm(d->registry, a) ||
-			!baton_is_leaving(d, a->spec.vm, &state))
-			continue;
-		m = move_new(d, NULL, a->spec.vm, a->spec.domain, &e);
-		if (!m) {
-			log_error("%s: its move is not followed: %s", a->spec.vm, e.msg);
-			continue;
-		}
-		m->phase = MOVE_FOLLOWING;
-		move_look_later(m);
+		if (a->spec.domain[0] && is_first_of_vm(d->registry, a) &&
+			baton_is_leaving(d, a->spec.vm, &state))
+			begin_to_follow(d, a->spec.vm, a->spec.domain, true);
 	}
+}
+
+void domain_move_follow(struct daemon *d, const char *vm)
+{
+	const struct domain *domain = domain_move_domain(d, vm);
+
+	if (domain)
+		begin_to_follow(d, vm, domain->uuid, false);
 }

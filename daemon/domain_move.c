@@ -111,6 +111,7 @@ static void migrated(void *arg, const struct virt_answer *answer, const struct e
 		say_given_up(&m->why, e->msg);
 	log_warning("%s: %s", m->vm, e->msg);
 	m->phase = MOVE_FOLLOWING;
+	m->has_begun = true;
 	move_look(m);
 }
 

@@ -25,5 +25,11 @@ int domain_move_start(struct request *rq, const struct domain_move_wish *wish, s
 /* The domain of this VM, or NULL if it is none. */
 const struct domain *domain_move_domain(struct daemon *d, const char *vm);
 
+/*
+ * Somebody else is about to move it, or to have libvirt do that: the baton is READY, and is brought to
+ * whichever end that comes to.
+ */
+void domain_move_follow(struct daemon *d, const char *vm);
+
 /* After a start: whatever move a domain was in is followed to its end. */
 void domain_moves_begin(struct daemon *d);

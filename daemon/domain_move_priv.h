@@ -29,6 +29,7 @@ struct domain_move {
 	struct watch *timeout; /* it is given up then */
 	bool given_up;         /* somebody, or the timeout, wants no more of it */
 	struct domain_watch events;
+	bool has_begun; /* libvirt has, as far as we have seen */
 	uint64_t begun_ms, downtime_ms;
 	unsigned int percent;
 	struct err why; /* it failed; else of kind ERR_NONE */

@@ -2,7 +2,7 @@
 /*
  * The description, as a domain's metadata has it; whoever writes it, a domain that has it is ours:
  *
- *	<iovd:attachments xmlns:iovd="https://iovd.org/xmlns/domain/1">
+ *	<iovd:attachments xmlns:iovd="https://iovd.org/xmlns/domain/1" host='ssh://host1'>
  *	  <attachment name='root' device='/srv/root.img' path='paravirt' target='vda' queues='1'
  *	              cache='none' on_error='hold' readonly='no' owner='libvirt-qemu'
  *	              io_timeout='30000' fence='/usr/sbin/fence-path' pool='' set=''>
@@ -250,17 +250,25 @@ char *domain_xml_device(const struct registry *r, const struct attachment_spec *
 	return NULL;
 }
 
-/* libvirt prints '...'; in an element from `element` to `end`. NULL: it has no path. */
-static const char *find_path(const char *element, const char *end, size_t *len)
+/*
+ * The value of an attribute, in the element from `element` to `end`; NULL: it has none. libvirt prints
+ * '...' everywhere but in metadata.
+ */
+static const char *find_value(const char *element, const char *end, const char *name, size_t *len)
 {
-	static const char words[] = " path='";
-	const char *at = strstr(element, words);
+	size_t name_len = strlen(name);
 
-	if (!at || at >= end)
-		return NULL;
-	at += strlen(words);
-	*len = strcspn(at, "'");
-	return at + *len < end ? at : NULL;
+	for (const char *at = element; at < end; at++) {
+		const char quote[2] = {at[name_len + 2], '\0'};
+
+		if (*at != ' ' || strncmp(at + 1, name, name_len) != 0 || at[name_len + 1] != '=' ||
+			(*quote != '\'' && *quote != '"'))
+			continue;
+		at += name_len + 3;
+		*len = strcspn(at, quote);
+		return at + *len < end ? at : NULL;
+	}
+	return NULL;
 }
 
 char *domain_xml_set_socket(const char *xml, const char *alias, const char *path)
@@ -278,7 +286,7 @@ char *domain_xml_set_socket(const char *xml, const char *alias, const char *path
 			source = NULL;
 		if (xml_is(&x, "domain/devices/disk/source")) {
 			end = xml_content(&x);
-			source = find_path(x.element, end, &len);
+			source = find_value(x.element, end, "path", &len);
 		}
 		if (source && xml_is(&x, "domain/devices/disk/alias") &&
 			attribute_is(&x, "name", alias))
@@ -322,17 +330,26 @@ static int put_description(FILE *f, const struct attachment_spec *spec)
 	return rc < 0 ? rc : put_spares(f, &spec->rescue);
 }
 
-char *domain_xml_metadata(struct registry *r, const char *uuid, const struct attachment *with,
-	const struct attachment *without)
+static int put_host(FILE *f, const char *host)
+{
+	char escaped[PATH_MAX];
+
+	if (!host[0])
+		return fputs("<attachments>", f);
+	return xml_escape(escaped, sizeof(escaped), host)
+		       ? fprintf(f, "<attachments host='%s'>", escaped)
+		       : -1;
+}
+
+char *domain_xml_metadata(struct registry *r, const char *uuid, const char *host,
+	const struct attachment *with, const struct attachment *without)
 {
 	char *text = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
 	unsigned int count = 0;
-	bool failed = !f;
+	bool failed = !f || put_host(f, host) < 0;
 
-	if (f)
-		fputs("<attachments>", f);
 	list_for_each (node, registry_list(r)) {
 		const struct attachment *a = list_entry(node, struct attachment, node);
 
@@ -396,6 +413,37 @@ static bool is_ours(const struct xml *x, const char *what)
 			return false;
 	}
 	return !*at;
+}
+
+static bool find_description(const char *xml, struct xml *x)
+{
+	xml_begin(x, xml);
+	while (xml_next(x))
+		if (xml_is(x, "domain/metadata/" VIRT_METADATA_KEY ":attachments"))
+			return true;
+	return false;
+}
+
+bool domain_xml_host(const char *xml, char *host, size_t size)
+{
+	struct xml x;
+
+	*host = '\0';
+	return find_description(xml, &x) && xml_attribute(&x, "host", host, size);
+}
+
+char *domain_xml_set_host(const char *xml, const char *host)
+{
+	char escaped[PATH_MAX];
+	const char *at = NULL;
+	struct xml x;
+	size_t len;
+
+	if (!xml_escape(escaped, sizeof(escaped), host))
+		return NULL;
+	if (find_description(xml, &x))
+		at = find_value(x.element, xml_content(&x), "host", &len);
+	return at ? splice(xml, at, escaped, at + len) : strdup(xml);
 }
 
 static void read_spare(const struct xml *x, struct attachment_rescue *rescue)

@@ -39,11 +39,17 @@ char *domain_xml_set_socket(const char *xml, const char *alias, const char *path
 
 /*
  * The description of all attachments of a domain, for its metadata: what iovd needs to make them
- * again, here or on another host. "" when there are none. `with` is one of them in any case,
- * `without` (an attachment's id, or NULL) is not.
+ * again, here or on another host. "" when there are none. `host`: where this iovd is reached, or "";
+ * `with` is one of them in any case, `without` (an attachment's id, or NULL) is not.
  */
-char *domain_xml_metadata(struct registry *r, const char *uuid, const struct attachment *with,
-	const struct attachment *without);
+char *domain_xml_metadata(struct registry *r, const char *uuid, const char *host,
+	const struct attachment *with, const struct attachment *without);
+
+/* The host that a description names; false (and ""): none. */
+bool domain_xml_host(const char *xml, char *host, size_t size);
+
+/* The same XML with another host in its description, if that names one. */
+char *domain_xml_set_host(const char *xml, const char *host);
 
 /* One attachment of that description; strings are as long as XML has them, unchecked. */
 struct domain_description {

@@ -36,6 +36,14 @@ static const struct code_page pages[] = {
 		.cause = "While it moves its devices stay as they are.",
 		.seen = "The state of the move.",
 		.fix = "Wait for the move; or iovctl migrate VM URI --end, or --abort."},
+	{"MIG-NO-BATON", "nobody hands over the machine's I/O",
+		.cause = "A domain comes from another host whose iovd was not told, and cannot be "
+			 "asked: nothing would keep both hosts from writing.",
+		.seen = "The description in the domain's metadata, and what the iovd that it names "
+			"answers.",
+		.fix = "Set `address` in iovd.conf on both hosts, so that they reach each other; "
+		       "or "
+		       "move it with iovctl migrate. Nothing was changed."},
 	{"MIG-OFF", "the domain does not run",
 		.cause = "Only a VM that runs is moved with its memory.",
 		.seen = "What libvirt says of the domain.",

@@ -26,7 +26,7 @@ ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 MEMORY = 256
 STREAM = "fio --name=job --filename=/dev/vda --rw=randwrite --bs=4k --iodepth=1 --direct=1 " \
     "--ioengine=psync --size=32m --time_based --runtime=600 --output-format=json >/tmp/out & " \
-    "echo $! >/tmp/pid"
+    "echo $! >/tmp/pid; wait; cat /tmp/out"
 
 
 class Native:
@@ -59,12 +59,11 @@ class Native:
 
 def blackout(machine, there):
     """One move under a stream of requests: the longest took ... ms."""
-    machine.guest.run(STREAM)
-    machine.guest.pump(1)
+    number = machine.guest.start(STREAM)
+    machine.guest.run("while ! [ -s /tmp/pid ]; do sleep 0.1; done; sleep 1")
     machine.move(there)
-    machine.guest.run("sleep 1; kill -INT $(cat /tmp/pid)")
-    done = machine.guest.run("while [ -d /proc/$(cat /tmp/pid) ]; do sleep 0.1; done; cat /tmp/out", 120)
-    return jobs.work(done).longest_ms
+    machine.guest.run("sleep 1; kill -INT $(cat /tmp/pid); rm /tmp/pid")
+    return jobs.work(machine.guest.result(number, 120)).longest_ms
 
 
 def test(scratch):

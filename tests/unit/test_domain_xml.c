@@ -120,6 +120,26 @@ START_TEST(a_socket_is_set_for_its_alias_only)
 }
 END_TEST
 
+START_TEST(a_description_says_where_it_was_written)
+{
+#define DESCRIBED(host)                                                                            \
+	"<domain><metadata><iovd:attachments xmlns:iovd=\"x\"" host                                \
+	"><attachment host='no'/></iovd:attachments></metadata></domain>"
+	static const char before[] = DESCRIBED(" host=\"ssh://a\"");
+	static const char none[] = DESCRIBED("");
+	auto_free char *set = domain_xml_set_host(before, "unix:///b");
+	auto_free char *still = domain_xml_set_host(none, "unix:///b");
+	char host[32];
+
+	ck_assert(domain_xml_host(before, host, sizeof(host)));
+	ck_assert_str_eq(host, "ssh://a");
+	ck_assert(!domain_xml_host(none, host, sizeof(host)));
+	ck_assert_str_eq(host, "");
+	ck_assert_str_eq(set, DESCRIBED(" host=\"unix:///b\""));
+	ck_assert_str_eq(still, none);
+}
+END_TEST
+
 START_TEST(an_alias_has_no_dot)
 {
 	struct attachment_spec spec = {.name = "root.disk-1"};
@@ -173,5 +193,5 @@ END_TEST
 
 UNIT_MAIN(memory_is_shared_as_a_whole_or_by_cells, memory_is_made_to_be_shared_and_all_else_stays,
 	a_disk_gets_a_name_that_neither_definition_has, the_user_is_that_of_the_model_dac,
-	a_socket_is_set_for_its_alias_only, an_alias_has_no_dot,
-	a_description_is_read_with_and_without_prefix)
+	a_socket_is_set_for_its_alias_only, a_description_says_where_it_was_written,
+	an_alias_has_no_dot, a_description_is_read_with_and_without_prefix)

@@ -60,9 +60,12 @@ class Attachment:
 class Daemon:
     """A whole iovd: keeper, daemon, workers. The end of the context ends all of them."""
 
-    def __init__(self, scratch, log="iovd.log", libvirt="none"):
+    def __init__(self, scratch, log="iovd.log", libvirt="none", settings=""):
         self._words = [f"--state-dir={scratch}/state", f"--runtime-dir={scratch}/run"]
         self._words += [f"--libvirt={libvirt}"]
+        if settings:
+            (scratch / "iovd.conf").write_text(settings)
+            self._words += [f"--config={scratch}/iovd.conf"]
         self._run = scratch / "run"
         self._log = scratch / log
         self._keeper = None
