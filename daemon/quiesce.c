@@ -26,6 +26,11 @@
  * not reported; if the proof is not given in time, the gate opens, and what was kept is asked of the
  * disk once more.
  *
+ * Requests of a disk that is held already have failed: nothing of them is with the kernel any more. Past the
+ * page cache that is their end, and they are carried as they are. What went through the page cache the
+ * kernel may write later, and what a server on the network was sent, that one may do later: that is
+ * proven by the command alone, and without one the quiesce fails.
+ *
  * The operation holds on to its attachments (gating), so that none goes away; it does not hold on to
  * their workers, whose deaths the supervisor answers as always.
  */
@@ -40,6 +45,7 @@
 #include "daemon/fence.h"
 #include "daemon/supervisor.h"
 #include "lib/log.h"
+#include "lib/nbd_uri.h"
 
 #define HEAR_MS   2000 /* for a worker to hear that its gate is open; later it is told again */
 #define VM_PREFIX "vm:"
@@ -126,12 +132,30 @@ static void gates_wake(struct quiesce *q, const struct err *e)
 	stages_continue(x, e);
 }
 
+/* What has failed has been given up by the kernel, and by nobody else. */
+static bool failed_may_be_done(const struct attachment *a)
+{
+	return nbd_uri_is(a->spec.node) || a->spec.cache != ATTACHMENT_CACHE_NONE ||
+	       !a->disk.is_direct;
+}
+
 /* Some of its requests are over only if the path is ended, and that is not proven. */
 static bool lacks_proof(const struct attachment *a, const struct session_status *status)
 {
-	bool may_have = a->gate & SESSION_GATE_CARRY && a->spec.rescue.fence[0];
+	if (!(a->gate & SESSION_GATE_CARRY))
+		return false;
+	if (!a->spec.rescue.fence[0])
+		return status->hold && failed_may_be_done(a);
+	return a->fencing != FENCING_DONE && (status->hold || a->fencing);
+}
 
-	return may_have && a->fencing != FENCING_DONE && (status->hold || a->fencing);
+/* The same, and there is no command that could prove it. */
+static bool has_no_proof(const struct attachment *a)
+{
+	struct session_status status;
+
+	return !a->spec.rescue.fence[0] && a->page_fd >= 0 &&
+	       session_page_status(a->page_fd, &status, NULL) == 0 && lacks_proof(a, &status);
 }
 
 /* What a worker's page says of the word that it was told: it has heard it, and drained if asked. */
@@ -254,7 +278,7 @@ static unsigned int describe_stuck(const struct attachment *a, bool carry, char 
 static void shut_late(void *arg, unsigned int events)
 {
 	struct quiesce *q = arg;
-	unsigned int count = 0, left = 0;
+	unsigned int count = 0, left = 0, no_proof = 0;
 	struct err e = ERR_INIT;
 	char stuck[sizeof(e.evidence)] = "";
 
@@ -263,12 +287,16 @@ static void shut_late(void *arg, unsigned int events)
 		if (gate_is_as_wanted(q->members[i]))
 			continue;
 		left++;
+		no_proof += has_no_proof(q->members[i]);
 		count += describe_stuck(q->members[i], q->carry, stuck, sizeof(stuck));
 	}
 	if (count)
 		err_set(&e, ERR_TIMED_OUT, "STUCK",
 			"%u requests do not end within %" PRIu64 " ms%s", count, q->timeout_ms,
 			q->carry ? ", nor can they be cancelled" : "");
+	else if (no_proof)
+		err_set(&e, ERR_TIMED_OUT, "STUCK",
+			"what has failed may be done later, and nothing shows that it is not");
 	else
 		err_set(&e, ERR_TIMED_OUT, "STUCK",
 			"%u workers do not answer within %" PRIu64 " ms", left, q->timeout_ms);
@@ -276,7 +304,10 @@ static void shut_late(void *arg, unsigned int events)
 		err_evidence(&e, "the path is not ended: %s; %s", q->not_fenced, stuck);
 	else
 		err_evidence(&e, "%s", stuck);
-	err_fix(&e, "the gate is open again; look at the disk, or give it more --timeout");
+	if (no_proof)
+		err_fix(&e, "the gate is open again; recover it first, or attach it with --fence");
+	else
+		err_fix(&e, "the gate is open again; look at the disk, or give it more --timeout");
 	gates_wake(q, &e);
 }
 
