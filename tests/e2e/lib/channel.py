@@ -62,6 +62,7 @@ class Channel:
     def _poke(self, condition):
         """Speaks to a guest that let us wait: an interrupt that QEMU lost is made up for by the next
         one, and a guest that only slept goes on."""
+        number = None
         try:
             number = self.start("true")
             deadline = Deadline(_POKE_SECONDS, "poked")

@@ -52,7 +52,7 @@ def accelerator(kernel=None):
             ("display", "none"),
             ("serial", "stdio"),
             ("kernel", kernel or _image(image.qemu).kernel),
-            ("append", "console=ttyS0 panic=-1"),
+            ("append", "console=ttyS0 no_timer_check panic=-1"),
         )
         try:
             if "Linux version" in proc.run([*argv, "-no-reboot"], 8, check=False).stdout:
@@ -187,7 +187,7 @@ class Qemu(Guest):
             ("serial", f"file:{console}"),
             ("kernel", boot.kernel),
             ("initrd", boot.initramfs),
-            ("append", f"console=ttyS0 quiet loglevel=5 panic=-1 {append}"),
+            ("append", f"console=ttyS0 no_timer_check quiet loglevel=5 panic=-1 {append}"),
             ("qmp", f"unix:{qmp},server=on,wait=off"),
             ("chardev", f"socket,id=agent,path={agent},server=on,wait=on"),
             ("device", "virtio-serial-pci"),

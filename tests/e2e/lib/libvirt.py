@@ -280,7 +280,7 @@ DOMAIN = """<domain type='{type}'>
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel>
     <initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet loglevel=5 panic=-1</cmdline>
+    <cmdline>console=ttyS0 no_timer_check quiet loglevel=5 panic=-1</cmdline>
   </os>
   <features><acpi/></features>
   {cpu}
