@@ -4,8 +4,10 @@
  * the states). One step at a time: baton_step() looks at the state, the attachments and the wish,
  * and does the one thing that follows, if nothing is under way; whatever happens calls it again.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/attach.h"
 #include "daemon/baton_priv.h"
@@ -14,6 +16,7 @@
 #include "lib/cleanup.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "lib/nbd_uri.h"
 
 #define SYNC_MS 60000
 #define LOOK_MS 100 /* while somebody waits for the VM to run there */
@@ -203,18 +206,29 @@ static void synced(void *arg, const void *result, size_t len, int fd, const stru
 	baton_try_later(b, BATON_AGAIN_MS);
 }
 
+/* Of a volume the open file, since another connection would have to ask the server anew. */
+static void name_to_sync(const struct attachment *a, char path[PATH_MAX])
+{
+	if (nbd_uri_is(a->spec.node))
+		snprintf(path, PATH_MAX, "/proc/%d/fd/%d", (int)getpid(), a->backing_fd);
+	else
+		str_copy(path, PATH_MAX, a->spec.node);
+}
+
 /* What was written is on the disk before another host reads it. */
 static void sync_disks(struct baton *b)
 {
 	struct attachment *a = NULL;
+	char path[PATH_MAX];
 
 	b->passing = true;
 	b->sync_err = (struct err)ERR_INIT;
 	b->syncs = 1;
 	while ((a = baton_next(b, a))) {
-		const char *const words[HAND_WORDS] = {"sync", a->spec.node, NULL};
+		const char *const words[HAND_WORDS] = {"sync", path, NULL};
 		struct err e = ERR_INIT;
 
+		name_to_sync(a, path);
 		b->syncs++;
 		if (hands_do(b->d->hands, a->spec.node, words, SYNC_MS, synced, b, &e) < 0)
 			synced(b, NULL, 0, -1, &e);

@@ -40,6 +40,7 @@
 #include "daemon/restore_names.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
+#include "lib/nbd_uri.h"
 
 /* --- restore: what is asked for --------------------------------------------------------------- */
 
@@ -79,6 +80,7 @@ struct restoring {
 	char name[PATH_MAX];     /* of the device, as it is called here */
 	char id[KEEPER_ID_SIZE]; /* when it is there; else "" */
 	uint64_t inode;          /* that its file has at the source; 0: not known */
+	bool is_mapped;          /* somebody has said what it is called here */
 	struct err why;          /* of a verdict: it is not fit; else of kind ERR_NONE */
 };
 
@@ -202,6 +204,7 @@ static int plan_one(struct restore *x, uint32_t i, const struct restore_args *ar
 		return err_set(e, ERR_USAGE, JSON_CODE_PARAM, "%.32s is no number", inode);
 
 	one->all = x;
+	one->is_mapped = name != saved->identity.device;
 	*w = (struct attach_wish){.d = x->d, .disk_fd = -1, .done = restore_looked};
 	incoming_set_spec(saved, &w->spec);
 	restore_map_spares(args->map, &w->spec.rescue);
@@ -512,6 +515,26 @@ static void look_next(struct restore *x)
 }
 
 /*
+ * An export has no identity but its name, and that means another server on each host where it is one of
+ * the host's own: then somebody has to say that it is the same.
+ */
+static int check_export(const struct restore *x, const struct restoring *one, struct err *e)
+{
+	const struct iostate_identity *there = &x->s->attachments[x->next].identity;
+	const char *here = one->wish.spec.device;
+	struct nbd_uri uri;
+
+	if (nbd_uri_parse(here, &uri, e) < 0)
+		return -1;
+	if (one->is_mapped || (strcmp(here, there->device) == 0 && !nbd_uri_is_local(&uri)))
+		return 0;
+	err_set(e, ERR_REFUSED, "MIG-OTHER-VOLUME",
+		"%s is not shown to be the volume that the source has", one->wish.spec.name);
+	err_evidence(e, "%.300s is a server of each host's own", there->device);
+	return err_fix(e, "name it by a host that both reach; or say with --map what it is there");
+}
+
+/*
  * Is it the volume that the source has, and will it read what was written there? A file that is
  * shared has one number everywhere, and shows the lock of the source's worker.
  */
@@ -520,6 +543,8 @@ static int check_same(const struct restore *x, const struct restoring *one, stru
 	const struct attach_wish *w = &one->wish;
 	const char *there = x->s->attachments[x->next].identity.fingerprint;
 
+	if (nbd_uri_is(w->spec.node))
+		return check_export(x, one, e);
 	if (w->disk.is_block && strcmp(there, w->spec.fingerprint) == 0)
 		return 0;
 	if (!w->disk.is_block && w->disk.is_locked && w->disk.inode == one->inode)

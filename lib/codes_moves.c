@@ -10,7 +10,8 @@ static const struct code_page pages[] = {
 	{"MIG-OTHER-VOLUME", "the destination does not show the same volume",
 		.cause = "A VM may go on only on the very data that it has here. A disk is known "
 			 "by its fingerprint; a file by its number, and by the lock that the "
-			 "source's worker holds on it.",
+			 "source's worker holds on it; an NBD export by its name, if that "
+			 "means the same server on both hosts, or if --map says so.",
 		.seen = "Fingerprint, or inode and lock, there and here.",
 		.fix = "Say with --map OLD=NEW what the volume is called there; or make the "
 		       "storage reachable there."},

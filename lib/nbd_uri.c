@@ -158,6 +158,13 @@ int nbd_uri_parse(const char *text, struct nbd_uri *uri, struct err *e)
 	return *s ? refuse(e, text, "a parameter, where none is known") : 0;
 }
 
+bool nbd_uri_is_local(const struct nbd_uri *uri)
+{
+	return !uri->host[0] || strcmp(uri->host, "localhost") == 0 ||
+	       strncmp(uri->host, "127.", 4) == 0 || strcmp(uri->host, "::1") == 0 ||
+	       strcmp(uri->host, "[::1]") == 0;
+}
+
 void nbd_uri_format(const struct nbd_uri *uri, char text[static NBD_URI_MAX])
 {
 	bool is_v6 = strchr(uri->host, ':');

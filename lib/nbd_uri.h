@@ -23,5 +23,8 @@ bool nbd_uri_is(const char *name);
 /* 0, or -1 with e set (code NBD-URI). */
 int nbd_uri_parse(const char *text, struct nbd_uri *uri, struct err *e);
 
+/* Whether it means another server on each host: a socket, or the host itself. */
+bool nbd_uri_is_local(const struct nbd_uri *uri);
+
 /* The one way to write it: names of one export compare equal. */
 void nbd_uri_format(const struct nbd_uri *uri, char text[static NBD_URI_MAX]);

@@ -112,4 +112,29 @@ START_TEST(the_longest_fits)
 }
 END_TEST
 
-UNIT_MAIN(there_is_one_way_to_write_a_name, other_names_are_not_meant, the_longest_fits)
+START_TEST(some_names_mean_another_server_on_each_host)
+{
+	static const struct {
+		const char *text;
+		bool local;
+	} samples[] = {
+		{"nbd://storage/a", false},
+		{"nbd://10.0.0.7:10809/a", false},
+		{"nbd://localhost/a", true},
+		{"nbd://127.0.0.2/a", true},
+		{"nbd://[::1]/a", true},
+		{"nbd+unix:///a?socket=/run/nbd", true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct nbd_uri uri;
+		struct err e = ERR_INIT;
+
+		ck_assert_int_eq(nbd_uri_parse(samples[i].text, &uri, &e), 0);
+		ck_assert_msg(nbd_uri_is_local(&uri) == samples[i].local, "%s", samples[i].text);
+	}
+}
+END_TEST
+
+UNIT_MAIN(some_names_mean_another_server_on_each_host, there_is_one_way_to_write_a_name,
+	other_names_are_not_meant, the_longest_fits)

@@ -52,8 +52,9 @@ class Host:
 class Machine:
     """The guest, wherever it runs."""
 
-    def __init__(self, stack, host, **qemu):
+    def __init__(self, stack, host, begin=(), **qemu):
         self.stack, self.options = stack, qemu
+        self.words = begin  # more of them, for each reservation
         self.moves = 0
         self.host = host
         self.guest = self._qemu(host, host.attachments(), None)
@@ -74,7 +75,7 @@ class Machine:
 
     def _reserve(self, there):
         """An iovd that is killed just then loses the answer: it is seen by what is there."""
-        words = ("migrate", VM, there.uri, "--begin")
+        words = ("migrate", VM, there.uri, "--begin", *self.words)
         done = self.host.daemon.ctl(*words, check=False, seconds=90)
         if done.returncode == 0 or "MIG-UNDER-WAY" in done.stderr:
             return True
