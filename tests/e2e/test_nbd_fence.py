@@ -17,6 +17,7 @@ from lib.proc import Failed, until
 from lib.report import main
 
 DEPTH = 64
+TIMEOUT_MS = 5000
 # A process that is dead and not yet waited for has no program any more.
 END = """#!/bin/sh
 kill -9 "$1"
@@ -66,7 +67,7 @@ def late(daemon, scratch):
             return go_on(daemon, one, history, other)
 
 
-def carried(daemon, scratch):
+def carried(daemon, scratch, timeout_ms):
     """How long the quiesce took, in milliseconds, and what was checked."""
     image = disk.blank(scratch / "stuck.img", 4)
     slow = ("delay", "rdelay=100", "wdelay=100")
@@ -76,7 +77,7 @@ def carried(daemon, scratch):
         with History(one.socket, scratch, "stuck", image=image, depth=DEPTH) as history:
             until(lambda: sent(server) == DEPTH, 60, "requests at the server")
             begin = time.monotonic()
-            daemon.ctl("quiesce", one.id, "--carry", "--timeout", "200")
+            daemon.ctl("quiesce", one.id, "--carry", "--timeout", str(timeout_ms))
             took = time.monotonic() - begin
             now = one.now()
             if now["state"] != "quiesced" or now["in_flight"] != DEPTH:
@@ -86,10 +87,10 @@ def carried(daemon, scratch):
             return took * 1000, go_on(daemon, one, history, other)
 
 
-def test(scratch):
+def test(scratch, timeout_ms=TIMEOUT_MS):
     with Daemon(scratch) as daemon:
         hung = late(daemon, scratch)
-        took, checked = carried(daemon, scratch)
+        took, checked = carried(daemon, scratch, timeout_ms)
     return f"{DEPTH} carried in {took:.0f} ms, then {checked}; a server that hung: {hung}"
 
 

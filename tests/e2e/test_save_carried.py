@@ -22,7 +22,7 @@ from test_save_restore import PATIENT, PREPARE, QUEUES, expect, host, lasting, w
 from test_save_restore import lose_all_but_the_store
 
 DEPTH = 64
-TIMEOUT_MS = 2000
+TIMEOUT_MS = 8000
 # A process that is dead and not yet waited for has no program any more.
 FENCE = """#!/bin/sh
 kill -9 "$(cat "$1")"
