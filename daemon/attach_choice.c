@@ -29,8 +29,8 @@ unsigned int attach_allow_of(const char *code, size_t len)
 /* Why auto takes a path, where it is for the device. */
 static const char *const reasons[ATTACHMENT_PATHS] = {
 	[ATTACHMENT_PARAVIRT] =
-		"disks go that way: the machine survives the loss of all but the disk, "
-		"and can move",
+		"disks and networks go that way: the machine survives the loss of all but the "
+		"device itself, and can move",
 	[ATTACHMENT_PASSTHROUGH] =
 		"PCI functions go that way: the machine has the device itself, as "
 		"fast as it is",
@@ -68,8 +68,19 @@ static int choose_path(const char *wanted, struct attach_choice *c, struct err *
 	return refuse_path(wanted, c->device, e);
 }
 
+/* A port of a bridge: the bridge has the network. */
+static void go_above(struct daemon *d, struct attach_choice *c)
+{
+	const struct device *above =
+		inventory_find(d->inventory, DEVICE_NET, c->device->net.master);
+
+	c->is_below = above;
+	c->device = above ?: c->device;
+}
+
 /*
- * What is meant by the name: for an interface, and for a disk that is to be passed through, the PCI
+ * What is meant by the name: for a port of a bridge that is asked for by the path paravirt, the bridge;
+ * for another interface, and for a disk that is to be passed through, the PCI
  * function below it.
  */
 static void go_below(struct daemon *d, const char *path, struct attach_choice *c)
@@ -77,6 +88,11 @@ static void go_below(struct daemon *d, const char *path, struct attach_choice *c
 	const struct device *device = c->device, *below;
 	bool passes = path && strcmp(path, attachment_path_names[ATTACHMENT_PASSTHROUGH]) == 0;
 
+	if (path && device->class == DEVICE_NET && device->net.master[0] &&
+		strcmp(path, attachment_path_names[ATTACHMENT_PARAVIRT]) == 0) {
+		go_above(d, c);
+		return;
+	}
 	if (device->class == DEVICE_PCI || !device->parent[0] ||
 		!(passes || (device->class == DEVICE_NET && !path)))
 		return;

@@ -34,6 +34,7 @@
 #include "daemon/iostate.h"
 #include "daemon/spare.h"
 #include "daemon/supervisor.h"
+#include "daemon/tap_node.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
@@ -134,6 +135,20 @@ static int fill_one(
 	return fd < 0 ? -1 : supervisor_fill(d->supervisor, a, slot, fd, e);
 }
 
+/* The queues of a tap that was just made; the first one stands for all from then on. */
+static int fill_taps(struct daemon *d, struct attachment *a, struct err *e)
+{
+	int fds[TAP_NODE_QUEUES_MAX], rc = 0;
+	int count = tap_node_unpack(a->backing_fd, fds, e);
+
+	a->backing_fd = count < 0 ? -1 : fds[0];
+	for (int i = 0; i < count && rc == 0; i++)
+		rc = fill_one(d, a, VAULT_TAP0 + (unsigned int)i, fds[i], e);
+	for (int i = 1; i < count; i++)
+		close(fds[i]);
+	return count < 0 ? -1 : rc;
+}
+
 /* A fresh vault, and the first generation on it. */
 static int start_worker(struct daemon *d, struct attachment *a, int listen_fd, struct err *e)
 {
@@ -142,6 +157,7 @@ static int start_worker(struct daemon *d, struct attachment *a, int listen_fd, s
 	a->gate_word = session_gate_next(a->gate_word, a->gate);
 	if (a->page_fd < 0 || session_page_set_gate(a->page_fd, a->gate_word, e) < 0 ||
 		incoming_fill(d, a, e) < 0 || attachment_describe(d->registry, a, e) < 0 ||
+		(tap_node_is(a->spec.node) && fill_taps(d, a, e) < 0) ||
 		fill_one(d, a, VAULT_PAGE, a->page_fd, e) < 0 ||
 		fill_one(d, a, VAULT_LISTEN, listen_fd, e) < 0 ||
 		fill_one(d, a, VAULT_BACKING, a->backing_fd, e) < 0)
@@ -359,10 +375,15 @@ static const struct stages_table detach_table = {
 
 /* --- before the stages ------------------------------------------------------------------------- */
 
+static bool is_bridge(const struct device *device)
+{
+	return device->class == DEVICE_NET && strcmp(device->net.kind, "bridge") == 0;
+}
+
 static bool paravirt_fits(const struct device *device)
 {
 	return device->class == DEVICE_BLOCK || device->class == DEVICE_FILE ||
-	       device->class == DEVICE_NBD;
+	       device->class == DEVICE_NBD || is_bridge(device);
 }
 
 static int check_socket_path(struct registry *r, const struct attachment_spec *spec, struct err *e)
@@ -378,8 +399,38 @@ static int check_socket_path(struct registry *r, const struct attachment_spec *s
 	return err_fix(e, "a shorter name of VM or attachment, or a shorter --runtime-dir");
 }
 
+static int refuse_option(const char *option, struct err *e)
+{
+	err_set(e, ERR_USAGE, "PATH-OPTION", "%s means nothing to a network device", option);
+	return err_fix(e, "leave it out");
+}
+
+/* A tap of its own, in the bridge. */
+static int choose_tap(const struct device *bridge, struct attach_wish *w, struct err *e)
+{
+	struct attachment_spec *spec = &w->spec;
+
+	if (spec->readonly)
+		return refuse_option("--readonly", e);
+	if (spec->cache != ATTACHMENT_CACHE_NONE)
+		return refuse_option("--cache", e);
+	if (spec->on_error != ON_ERROR_REPORT || spec->rescue.spare_count ||
+		spec->rescue.fence[0] || spec->rescue.io_timeout_ms)
+		return refuse_option("what is done about a disk's errors", e);
+	if (spec->domain[0])
+		return err_set(e, ERR_REFUSED, "PATH",
+			"a libvirt domain gets a port of %s by the path emulated", bridge->id);
+	if (spec->queues > TAP_NODE_QUEUES_MAX)
+		return err_set(e, ERR_USAGE, "PATH-OPTION",
+			"a network device has at most %u pairs of queues", TAP_NODE_QUEUES_MAX);
+	tap_node_write(spec->node, sizeof(spec->node), bridge->id, spec->queues);
+	return check_socket_path(w->d->registry, spec, e);
+}
+
 static int paravirt_choose(const struct device *device, struct attach_wish *w, struct err *e)
 {
+	if (is_bridge(device))
+		return choose_tap(device, w, e);
 	device_node_path(device, w->spec.node, sizeof(w->spec.node));
 	if (!w->spec.node[0])
 		return err_set(e, ERR_REFUSED, "PATH", "%s has no node to open", device->id);
@@ -403,7 +454,23 @@ static void paravirt_looked(
 
 static int paravirt_look(struct attach_wish *w, struct err *e)
 {
+	if (tap_node_is(w->spec.node) && w->dry_run) { /* looking would make it */
+		w->done(w, NULL);
+		return 0;
+	}
 	return backing_open(w->d->hands, w->spec.node, w->spec.readonly, paravirt_looked, w, e);
+}
+
+static void put_disk(const struct attach_wish *w, struct json_out *o)
+{
+	const struct attachment_spec *spec = &w->spec;
+
+	json_out_fmt(o, NULL, "disk: %s, %llu bytes, %s, %s", spec->node,
+		(unsigned long long)w->disk.size_bytes, spec->readonly ? "read-only" : "read-write",
+		spec->cache != ATTACHMENT_CACHE_NONE ? "through the host's page cache"
+		: w->disk.is_direct                  ? "past the host's page cache"
+						     : "through the host's page cache, as the "
+						       "file system has no direct I/O");
 }
 
 static void paravirt_put_plan(const struct attach_wish *w, struct json_out *o)
@@ -412,12 +479,11 @@ static void paravirt_put_plan(const struct attach_wish *w, struct json_out *o)
 	char socket[PATH_MAX];
 
 	attachment_socket_path(w->d->registry, spec, socket, sizeof(socket));
-	json_out_fmt(o, NULL, "disk: %s, %llu bytes, %s, %s", spec->node,
-		(unsigned long long)w->disk.size_bytes, spec->readonly ? "read-only" : "read-write",
-		spec->cache != ATTACHMENT_CACHE_NONE ? "through the host's page cache"
-		: w->disk.is_direct                  ? "past the host's page cache"
-						     : "through the host's page cache, as the "
-						       "file system has no direct I/O");
+	if (tap_node_is(spec->node))
+		json_out_fmt(o, NULL, "network: a tap of its own in %s, %u pairs of queues",
+			spec->device, spec->queues);
+	else
+		put_disk(w, o);
 	json_out_fmt(o, NULL, "socket: %s, for user %s", socket, spec->owner);
 	for (unsigned int i = 0; i < spec->rescue.spare_count; i++)
 		json_out_fmt(o, NULL, "spare %u: %s", i + 1, spec->rescue.spares[i]);
@@ -437,7 +503,7 @@ static void paravirt_keep_up(struct daemon *d, struct attachment *a, const struc
 
 const struct attach_path attach_paravirt = {
 	.fits = paravirt_fits,
-	.fits_what = "block devices, image files and NBD volumes",
+	.fits_what = "block devices, image files, NBD volumes and bridges",
 	.attach = &attach_table,
 	.detach = &detach_table,
 	.attach_domain = &attach_domain_table,

@@ -15,6 +15,7 @@
 
 #include "daemon/keeper_proto.h"
 #include "daemon/nbd_volume.h"
+#include "daemon/tap_node.h"
 #include "lib/backends/blk_engine.h"
 #include "lib/cleanup.h"
 #include "lib/device.h"
@@ -77,7 +78,7 @@ bool backing_is(int fd, uint64_t fs, uint64_t inode, uint64_t number)
 	if (!look_now(fd, &st))
 		return false;
 	if (number)
-		return S_ISBLK(st.stx_mode) &&
+		return (S_ISBLK(st.stx_mode) || S_ISCHR(st.stx_mode)) &&
 		       makedev(st.stx_rdev_major, st.stx_rdev_minor) == number;
 	return S_ISREG(st.stx_mode) && makedev(st.stx_dev_major, st.stx_dev_minor) == fs &&
 	       st.stx_ino == inode;
@@ -209,11 +210,25 @@ static int without_flush(int fd, struct err *e)
 	return bare < 0 ? err_sys(e, errno, "%s", path) : bare;
 }
 
+/* Of a tap there is nothing to check; what comes back is the box with its queues. */
+static int open_tap(const char *node, struct backing_facts *facts, int *out, struct err *e)
+{
+	auto_close int fd = tap_node_make(node, out, e);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -1;
+	*facts = (struct backing_facts){.number = st.st_rdev};
+	return 0;
+}
+
 int backing_work_open(char **words, void *result, int *out, struct err *e)
 {
 	const struct backing_facts *facts = result;
 	auto_close int fd = -1;
 
+	if (tap_node_is(words[0]))
+		return open_tap(words[0], result, out, e);
 	if (backing_probe(words[0], strcmp(words[1], "ro") == 0, result, &fd, e) < 0)
 		return -1;
 	*out = facts->is_block ? steal_fd(&fd) : without_flush(fd, e);

@@ -16,7 +16,7 @@
 struct backing_facts {
 	uint64_t size_bytes;
 	uint64_t fs, inode;  /* of the file; of the node of a block device */
-	uint64_t number;     /* of a block device, else 0 */
+	uint64_t number;     /* of a block device, or a tap; else 0 */
 	uint32_t block_size; /* as a guest will see it */
 	bool is_block;
 	bool is_direct; /* can be read without the page cache */
@@ -26,6 +26,7 @@ struct backing_facts {
 typedef void backing_done_fn(
 	void *arg, const struct backing_facts *facts, int fd, const struct err *e);
 
+/* Of a tap (daemon/tap_node.h), which is made, fd is the box with its queues. */
 /* Opens and checks `node`; done() gets facts and a descriptor (its own from then on; of a file, O_PATH),
  * or e. */
 int backing_open(struct hands *hands, const char *node, bool readonly, backing_done_fn *done,

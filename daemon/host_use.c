@@ -390,12 +390,18 @@ static const struct host_use *foreign_use(
 	return NULL;
 }
 
+/* One port more takes nothing from those who have the bridge. */
+static bool is_shared(const struct device *d)
+{
+	return d->class == DEVICE_NET && strcmp(d->net.kind, "bridge") == 0;
+}
+
 const struct host_use *host_use_worst(
 	struct inventory *inv, const struct device *d, const struct host_use_own *own, bool by_vm)
 {
 	const struct inv_node *node = inv_find(inv, d->class, d->id);
 
-	for (size_t i = 0; node && i < node->use_count; i++)
+	for (size_t i = 0; node && !is_shared(d) && i < node->use_count; i++)
 		if ((node->uses[i].claim->kind == USE_VM) == by_vm &&
 			node->uses[i].claim->kind != USE_UNKNOWN && /* neither, for all one knows */
 			!is_own(node->uses[i].claim, own))
@@ -423,7 +429,7 @@ int host_use_check_own(struct inventory *inv, const struct device *d,
 	node = inv_find(inv, class, id);
 	if (!node)
 		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", id);
-	use = foreign_use(node, own);
+	use = is_shared(node->dev) ? NULL : foreign_use(node, own);
 	if (use && use->claim->kind == USE_UNKNOWN)
 		return refuse_unknown(inv, node, use, e);
 	if (use)

@@ -47,6 +47,7 @@ enum keeper_api_type {
 enum keeper_spawn_flags {
 	KEEPER_SPAWN_READONLY = 1, /* the worker gets the disk read-only */
 	KEEPER_SPAWN_DIRECT = 2,   /* and past the page cache, where that can be */
+	KEEPER_SPAWN_TAP = 8,      /* it has no disk; its tap's queues are in the vault */
 	KEEPER_SPAWN_IDLE = 4,     /* its gate is shut for good: it only speaks with the VMM */
 };
 

@@ -90,6 +90,11 @@ static int disk_take_generation(struct child *c, bool must_wait, int64_t count)
 	return rc;
 }
 
+static bool has_disk(const struct child *c)
+{
+	return !(c->spawn->flags & KEEPER_SPAWN_TAP);
+}
+
 static int child_lock(struct child *c, struct err *e)
 {
 	const struct held_ring *old = c->spawn->old;
@@ -98,13 +103,15 @@ static int child_lock(struct child *c, struct err *e)
 	int rc = 0;
 
 	/* An idle one has no requests to answer for, and none but its ring's to wait for. */
-	if (!(c->spawn->flags & KEEPER_SPAWN_IDLE))
+	if (has_disk(c) && !(c->spawn->flags & KEEPER_SPAWN_IDLE))
 		rc = disk_take_generation(c, old->fd < 0 || older > 0, older);
 	return rc < 0 ? err_sys(e, -rc, "lock the disk") : 0;
 }
 
 static int child_open(struct child *c, struct err *e)
 {
+	if (!has_disk(c))
+		return 0;
 	c->buffered = disk_reopen(c->spawn, 0, e);
 	if (c->buffered < 0)
 		return -1;
@@ -169,7 +176,7 @@ static int child_exec(const struct child *c, struct err *e)
 	argv[n++] = (char *)"iov-worker";
 	argv[n++] = (char *)word;
 	for (int i = 0; i < 4; i++)
-		if (i != 2 || c->spawn->old->fd >= 0)
+		if ((i != 2 || c->spawn->old->fd >= 0) && (i != 3 || c->buffered >= 0))
 			argv[n++] = fds[i];
 	for (word += strlen(word) + 1; *word && n < CHILD_MAX_WORDS - 1; word += strlen(word) + 1)
 		argv[n++] = (char *)word;

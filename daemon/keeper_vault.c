@@ -174,7 +174,7 @@ static bool slot_is_workers(const struct held *h, unsigned int slot)
 	case VAULT_ADOPT:
 		return h->adopting;
 	default:
-		return slot < VAULT_SLOTS;
+		return slot < VAULT_TAP0 || (h->adopting && slot < VAULT_SLOTS);
 	}
 }
 

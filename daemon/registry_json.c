@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/registry_internal.h"
+#include "daemon/tap_node.h"
 #include "daemon/words.h"
 #include "lib/cleanup.h"
 #include "lib/fdio.h"
@@ -407,7 +408,8 @@ static int description_take_spec(const struct description *d, struct attachment_
 			       name_is_valid(spec->name) &&
 			       str_copy(spec->device, sizeof(spec->device), d->device) &&
 			       str_copy(spec->node, sizeof(spec->node), d->node) &&
-			       (spec->node[0] == '/' || nbd_uri_is(spec->node)) &&
+			       (spec->node[0] == '/' || nbd_uri_is(spec->node) ||
+				       tap_node_is(spec->node)) &&
 			       str_copy(spec->owner, sizeof(spec->owner), d->owner)
 		       ? 0
 		       : -1;

@@ -9,10 +9,12 @@
 
 #include "daemon/baton.h"
 #include "daemon/binding.h"
+#include "daemon/domain_xml.h"
 #include "daemon/faults.h"
 #include "daemon/group_type.h"
 #include "daemon/iostate.h"
 #include "daemon/registry_internal.h"
+#include "daemon/tap_node.h"
 #include "daemon/unknown.h"
 #include "daemon/vf.h"
 #include "daemon/vf_given.h"
@@ -93,6 +95,30 @@ static bool row_to_rescue(const struct store_row *row, struct attachment_rescue 
 	return row_text(row, 18, r->fence, sizeof(r->fence));
 }
 
+/*
+ * The store has each device once. A bridge may be given to many: there it has the attachment's id
+ * behind its name.
+ */
+#define SHARED_SIZE (PATH_MAX + KEEPER_ID_SIZE)
+
+static const char *device_key(const struct attachment_spec *spec, char key[SHARED_SIZE])
+{
+	bool is_shared = tap_node_is(spec->node) || strcmp(spec->target, DOMAIN_NET_BRIDGE) == 0;
+
+	snprintf(key, SHARED_SIZE, "%s%s%s", spec->device, is_shared ? "#" : "",
+		is_shared ? spec->id : "");
+	return key;
+}
+
+static void device_of_key(struct attachment_spec *spec)
+{
+	size_t len = strlen(spec->device), tail = strlen(spec->id) + 1;
+	char *behind = spec->device + len - tail;
+
+	if (len > tail && *behind == '#' && strcmp(behind + 1, spec->id) == 0)
+		*behind = '\0';
+}
+
 static int row_to_spec(const struct store_row *row, struct attachment_spec *spec)
 {
 	int64_t number = store_row_int(row, 0), cache = store_row_int(row, 6);
@@ -109,10 +135,12 @@ static int row_to_spec(const struct store_row *row, struct attachment_spec *spec
 	spec->on_error = (enum attachment_on_error)on_error;
 	spec->queues = (unsigned int)queues;
 	spec->readonly = store_row_int(row, 8) != 0;
+	if (!row_text(row, 3, spec->device, sizeof(spec->device)))
+		return -1;
+	device_of_key(spec);
 	return row_to_passthrough(row, &spec->passthrough) && row_to_rescue(row, &spec->rescue) &&
 			       row_text(row, 1, spec->vm, sizeof(spec->vm)) &&
 			       row_text(row, 2, spec->name, sizeof(spec->name)) &&
-			       row_text(row, 3, spec->device, sizeof(spec->device)) &&
 			       row_text(row, 4, spec->node, sizeof(spec->node)) &&
 			       row_text(row, 5, spec->owner, sizeof(spec->owner)) &&
 			       row_text(row, 21, spec->domain, sizeof(spec->domain)) &&
@@ -288,13 +316,14 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	static const char next[] = "UPDATE counter SET next_number = max(next_number, ?)";
 	const struct attachment_spec *s = &a->spec;
+	char key[SHARED_SIZE];
 
 	if (store_run(r->store, row,
 		    STORE_BIND(STORE_INT(spec_number(s)), STORE_TEXT(s->vm), STORE_TEXT(s->name),
-			    STORE_TEXT(s->device), STORE_TEXT(s->node), STORE_TEXT(s->owner),
-			    STORE_INT(s->cache), STORE_INT(s->queues), STORE_INT(s->readonly),
-			    STORE_INT(a->kept), STORE_INT(s->path), STORE_TEXT(s->fingerprint),
-			    STORE_TEXT(s->passthrough.group_type),
+			    STORE_TEXT(device_key(s, key)), STORE_TEXT(s->node),
+			    STORE_TEXT(s->owner), STORE_INT(s->cache), STORE_INT(s->queues),
+			    STORE_INT(s->readonly), STORE_INT(a->kept), STORE_INT(s->path),
+			    STORE_TEXT(s->fingerprint), STORE_TEXT(s->passthrough.group_type),
 			    STORE_TEXT(s->passthrough.no_reset_boot), STORE_INT(s->on_error),
 			    STORE_TEXT(a->incoming ? a->incoming->text : ""),
 			    STORE_INT(a->restoring), STORE_TEXT(s->rescue.fence),

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -24,6 +25,7 @@
 #include "daemon/backing.h"
 #include "daemon/conf.h"
 #include "daemon/keeper_proto.h"
+#include "daemon/tap_node.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
 #include "lib/log.h"
@@ -68,33 +70,72 @@ int supervisor_forget(struct supervisor *s, const struct attachment *a, struct e
 	return keeper_link_forget(s->link, a->spec.id, e);
 }
 
+/* The words of a worker, which are never many. */
+struct spawn_words {
+	const char *list[16];
+	char text[8][96];
+	unsigned int count;
+};
+
+static void add_word(struct spawn_words *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static void add_word(struct spawn_words *w, const char *fmt, ...)
+{
+	char *text = w->text[w->count];
+	va_list ap;
+
+	assert(w->count < ARRAY_SIZE(w->text));
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(w->text[0]), fmt, ap);
+	va_end(ap);
+	w->list[w->count++] = text;
+}
+
+static void add_net_words(struct spawn_words *w, const struct attachment_spec *spec)
+{
+	char mac[18];
+
+	tap_node_mac(spec, mac);
+	add_word(w, "--mac=%s", mac);
+	add_word(w, "--only-mac");
+	add_word(w, "--no-vlan");
+}
+
+static void add_disk_words(struct spawn_words *w, const struct attachment_spec *spec)
+{
+	add_word(w, "--cache=%s", attachment_cache_names[spec->cache]);
+	add_word(w, "--serial=%.20s", spec->name); /* all that virtio has */
+	add_word(w, "--io-timeout-ms=%llu", (unsigned long long)spec->rescue.io_timeout_ms);
+	if (spec->readonly)
+		add_word(w, "--read-only");
+	if (spec->on_error == ON_ERROR_HOLD)
+		add_word(w, "--hold");
+}
+
 int supervisor_spawn(struct supervisor *s, struct attachment *a, struct err *e)
 {
 	const struct attachment_spec *spec = &a->spec;
 	unsigned int flags = spec->readonly ? KEEPER_SPAWN_READONLY : 0;
-	char queues[32], cache[32], serial[48], user[80], io_timeout[48];
-	const char *words[] = {
-		"blk", queues, cache, serial, user, io_timeout, NULL, NULL, NULL, NULL};
-	unsigned int count = 6;
+	bool is_net = tap_node_is(spec->node);
+	struct spawn_words w = {.count = 0};
 
 	if (spec->cache == ATTACHMENT_CACHE_NONE)
 		flags |= KEEPER_SPAWN_DIRECT;
+	if (is_net)
+		flags |= KEEPER_SPAWN_TAP;
 	if (a->gate & SESSION_GATE_IDLE)
 		flags |= KEEPER_SPAWN_IDLE;
-	snprintf(queues, sizeof(queues), "--num-queues=%u", spec->queues);
-	snprintf(cache, sizeof(cache), "--cache=%s", attachment_cache_names[spec->cache]);
-	snprintf(serial, sizeof(serial), "--serial=%.20s", spec->name); /* all that virtio has */
-	snprintf(user, sizeof(user), "--user=%s", s->user);
-	snprintf(io_timeout, sizeof(io_timeout), "--io-timeout-ms=%llu",
-		(unsigned long long)spec->rescue.io_timeout_ms);
-	if (spec->readonly)
-		words[count++] = "--read-only";
-	if (spec->on_error == ON_ERROR_HOLD)
-		words[count++] = "--hold";
+	add_word(&w, "%s", is_net ? "net" : "blk");
+	add_word(&w, "--num-queues=%u", spec->queues);
+	add_word(&w, "--user=%s", s->user);
+	if (is_net)
+		add_net_words(&w, spec);
+	else
+		add_disk_words(&w, spec);
 	if (a->gate & SESSION_GATE_IDLE)
-		words[count++] = "--idle";
+		w.list[w.count++] = "--idle";
 	a->try_again_ms = 0;
-	return keeper_link_spawn(s->link, spec->id, flags, RING_ENTRIES, words, e);
+	return keeper_link_spawn(s->link, spec->id, flags, RING_ENTRIES, w.list, e);
 }
 
 int supervisor_release(

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/words.h"
 
+#include "daemon/tap_node.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +42,20 @@ static void qemu_quote(char *out, size_t size, const char *text)
 	out[n] = '\0';
 }
 
+static void put_net(const struct words *w, const struct attachment_spec *spec)
+{
+	char mac[18], several[32] = "";
+
+	tap_node_mac(spec, mac);
+	if (spec->queues > 1) /* an interrupt for each ring, for control, and for the device */
+		snprintf(several, sizeof(several), ",mq=on,vectors=%u", 2 * spec->queues + 2);
+	put_word(w, "-netdev");
+	put_word(w, "vhost-user,id=iovd-%s-n,chardev=iovd-%s,queues=%u", spec->id, spec->id,
+		spec->queues);
+	put_word(w, "-device");
+	put_word(w, "virtio-net-pci,netdev=iovd-%s-n,mac=%s%s", spec->id, mac, several);
+}
+
 /*
  * A reconnect interval is always among them (a drain that cannot end drops the connection); guest
  * memory that can be shared is the VMM's own affair.
@@ -54,6 +70,10 @@ static void put_paravirt(
 	qemu_quote(path, sizeof(path), socket);
 	put_word(w, "-chardev");
 	put_word(w, "socket,id=iovd-%s,path=%s,reconnect-ms=1000", spec->id, path);
+	if (tap_node_is(spec->node)) {
+		put_net(w, spec);
+		return;
+	}
 	put_word(w, "-device");
 	/* As large as the rings may be: newer QEMUs offer that to the guest whatever is said here. */
 	put_word(w, "vhost-user-blk-pci,chardev=iovd-%s,num-queues=%u,queue-size=1024", spec->id,

@@ -11,8 +11,7 @@ static const struct code_page pages[] = {
 		.fix = "Take the path that is for it, which auto does."},
 	{"PATH-OPTION", "the option means nothing on that path",
 		.cause = "Queues, caches and read-only are a matter of iovd's own disks; a device "
-			 "that is "
-			 "passed through is as it is.",
+			 "that is passed through is as it is, and a network has none of a disk's.",
 		.seen = "The options of the command.", .fix = "Leave the option out."},
 	{"ALLOW", "that refusal cannot be waived",
 		.cause = "A waiver names one check, and only some can be waived.",

@@ -303,14 +303,14 @@ START_TEST(vault_outlives_worker)
 	fill();
 	spawn_ready(8);
 	order(ORDER_PUT, VAULT_CONN);
-	order(ORDER_PUT, VAULT_SLOTS - 1);
+	order(ORDER_PUT, VAULT_TAP0 - 1);
 	order(ORDER_PUT, VAULT_MEM0);
 	ck_assert(slot_is_filled(VAULT_CONN));
 	order(ORDER_DROP, VAULT_MEM0);
 	kill_worker();
 	ck_assert_int_eq(item.exit_status, SIGKILL);
 	ck_assert(slot_is_filled(VAULT_CONN));
-	ck_assert(slot_is_filled(VAULT_SLOTS - 1));
+	ck_assert(slot_is_filled(VAULT_TAP0 - 1));
 	ck_assert(!slot_is_filled(VAULT_MEM0));
 	spawn_ready(16);
 	ck_assert_uint_eq(page->generation, 2);
@@ -371,7 +371,7 @@ END_TEST
 START_TEST(slots_of_the_daemon_are_not_the_workers)
 {
 	static const enum vault_slot theirs[] = {
-		VAULT_PAGE, VAULT_LISTEN, VAULT_BACKING, VAULT_ADOPT};
+		VAULT_PAGE, VAULT_LISTEN, VAULT_BACKING, VAULT_ADOPT, VAULT_TAP0};
 
 	begin();
 	fill();

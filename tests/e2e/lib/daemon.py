@@ -58,9 +58,11 @@ class Attachment:
 
 
 class Daemon:
-    """A whole iovd: keeper, daemon, workers. The end of the context ends all of them."""
+    """A whole iovd: keeper, daemon, workers. The end of the context ends all of them. `prefix`:
+    words that start it, as in a namespace."""
 
-    def __init__(self, scratch, log="iovd.log", libvirt="none", settings=""):
+    def __init__(self, scratch, log="iovd.log", libvirt="none", settings="", prefix=()):
+        self._prefix = list(prefix)
         self._words = [f"--state-dir={scratch}/state", f"--runtime-dir={scratch}/run"]
         self._words += [f"--libvirt={libvirt}"]
         if settings:
@@ -82,7 +84,7 @@ class Daemon:
 
     def start(self):
         """Starts keeper and daemon; running workers are adopted."""
-        self._keeper = Process([program("iovd"), *self._words], self._log)
+        self._keeper = Process([*self._prefix, program("iovd"), *self._words], self._log)
         try:
             self.wait_answer()
         except BaseException:

@@ -196,6 +196,24 @@ def start_stream(guest, sink, last):
     return guest.start(f"seq 1 {last} | nc {sink.address} {sink.port}")
 
 
+def start_endless(guest, sink):
+    """The same, until end_stream()."""
+    return guest.start(
+        "{ n=0; while [ ! -e /tmp/stop ]; do seq $((n + 1)) $((n + 10000)); n=$((n + 10000)); "
+        f"done; echo $n >/tmp/sent; }} | nc {sink.address} {sink.port}; cat /tmp/sent"
+    )
+
+
+def end_stream(guest, job, sink, seconds=120):
+    """Ends it, and holds what arrived against what was sent; how many numbers."""
+    guest.run("touch /tmp/stop")
+    got = sink.digest(seconds)
+    last = int(guest.result(job, seconds).output)
+    if got != numbers(last):
+        raise Failed(f"the stream of {last} numbers to {sink.address} arrived changed")
+    return last
+
+
 def expect_stream(guest, sink, last, seconds=120):
     """Sends a stream, and holds what arrives against what was sent."""
     job = start_stream(guest, sink, last)
