@@ -79,6 +79,8 @@ const struct cmd cmd_bind = {
 		{
 			{"--group", "group", CMD_FLAG,
 				.help = "with all that shares its IOMMU group"},
+			{"--allow", "allow", CMD_TEXT, "CODE",
+				.help = "a check that is waived: HOST-CONSOLE"},
 			{"--dry-run", "dry_run", CMD_FLAG,
 				.help = "say what would be done, and change nothing"},
 		},

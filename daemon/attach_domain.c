@@ -26,6 +26,7 @@
 #include "daemon/conf.h"
 #include "daemon/domain_xml.h"
 #include "daemon/domains.h"
+#include "daemon/explain.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
@@ -33,29 +34,16 @@
 
 /* --- before: is the domain fit for it? -------------------------------------------------------- */
 
-static int check_memory(struct attach_wish *w, const struct virt_answer *domain, struct err *e)
-{
-	const char *xml = domain->live ? domain->live : domain->config;
-
-	if (w->spec.path != ATTACHMENT_PARAVIRT || domain_xml_shares_memory(xml) ||
-		(w->fix && w->dry_run && !domain->live))
-		return 0;
-	err_set(e, ERR_REFUSED, "VM-SHMEM", "the memory of %s is not shared with other processes",
-		w->spec.vm);
-	err_evidence(e, "%s definition has no <access mode='shared'/> in <memoryBacking>",
-		domain->live ? "its running" : "its");
-	return err_fix(e, "%s: %s%s",
-		domain->live ? "shut it down, then put into its definition"
-			     : "put into its definition",
-		domain_xml_sharing, domain->live ? "" : ", or attach with --fix");
-}
-
 static int domain_judge(struct attach_wish *w, const struct virt_answer *domain, struct err *e)
 {
 	const char *xml = domain->live ? domain->live : domain->config;
 	const char *other = domain->live ? domain->config : NULL;
+	/* A dry run with --fix tells what would be, with the definition mended. */
+	const char *except = w->fix && w->dry_run && !domain->live ? "VM-SHMEM" : NULL;
+	struct machine_facts machine;
 
-	if (check_memory(w, domain, e) < 0)
+	facts_read_machine(xml, domain->live, &machine);
+	if (explain_refuse_machine(w->d, &machine, w->spec.path, except, e) < 0)
 		return -1;
 	if (w->spec.path == ATTACHMENT_PASSTHROUGH || w->spec.target[0])
 		return 0;

@@ -62,6 +62,9 @@ struct binding_plan {
 int binding_plan(
 	struct daemon *d, const struct binding_ask *ask, struct binding_plan *plan, struct err *e);
 
+/* Whether that is asked for a VM: then it is the whole group's business. */
+bool binding_is_for_vfio(const struct binding_ask *ask);
+
 /* How it ended; e is NULL, or why it failed. */
 typedef void binding_done_fn(void *arg, const struct err *e);
 

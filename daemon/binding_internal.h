@@ -35,6 +35,3 @@ const char *binding_root(const struct daemon *d);
 /* Has a hand give the device this driver and override. */
 int binding_make(struct daemon *d, const char *id, const struct bind_state *to, hand_done_fn *done,
 	void *arg, struct err *e);
-
-/* Whether that is asked for a VM: then it is the whole group's business. */
-bool binding_is_for_vfio(const struct binding_ask *ask);

@@ -4,17 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/attach.h"
 #include "daemon/binding_keep.h"
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
+#include "daemon/explain.h"
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
 #include "daemon/unknown.h"
 #include "lib/cleanup.h"
 
 struct bind_args {
-	const char *device, *driver;
+	const char *device, *driver, *allow;
 	bool group, dry_run;
 };
 
@@ -26,6 +28,7 @@ struct bind_args {
 static const struct json_field bind_fields[] = {
 	FIELD(device, STRING, .required = true),
 	FIELD(driver, STRING, .required = true),
+	FIELD(allow, STRING),
 	FIELD(group, BOOL),
 	FIELD(dry_run, BOOL),
 };
@@ -231,6 +234,16 @@ static bool is_bound_already(
 	return true;
 }
 
+/* One code, of those that attach can waive and that are asked here. */
+static int read_allow(const char *code, unsigned int *allow, struct err *e)
+{
+	*allow = code ? attach_allow_of(code, strlen(code)) & ATTACH_ALLOW_CONSOLE : 0;
+	if (!code || *allow)
+		return 0;
+	err_set(e, ERR_USAGE, "ALLOW", "%.32s is nothing that can be allowed", code);
+	return err_fix(e, "HOST-CONSOLE; every other refusal stays");
+}
+
 static int bind_ask(struct request *rq, const struct bind_args *a, struct err *e)
 {
 	struct daemon *d = request_daemon(rq);
@@ -240,9 +253,10 @@ static int bind_ask(struct request *rq, const struct bind_args *a, struct err *e
 	const struct binding_ask ask = {
 		.device = id, .driver = a->driver, .holder = BINDING_KEPT, .whole_group = a->group};
 	struct binding_plan plan;
+	unsigned int allow;
 	struct change *x;
 
-	if (!device)
+	if (!device || read_allow(a->allow, &allow, e) < 0)
 		return -1;
 	if (!bind_name_is_valid(a->driver))
 		return err_set(e, ERR_USAGE, "NAME", "%.64s is no name of a driver", a->driver);
@@ -253,6 +267,8 @@ static int bind_ask(struct request *rq, const struct bind_args *a, struct err *e
 		answer_already(rq, &plan);
 		return 0;
 	}
+	if (binding_is_for_vfio(&ask) && explain_refuse_bind(d, id, allow, e) < 0)
+		return -1;
 	if (a->dry_run) {
 		answer_plan(rq, &plan, a->driver, &bind_table);
 		return 0;

@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
+#include "daemon/explain.h"
 #include "daemon/host_use.h"
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
@@ -294,6 +295,8 @@ static int check_count(struct vf_change *x, const struct sriov_facts *now, struc
 		return err_evidence(e, "/sys/bus/pci/devices/%s/sriov_totalvfs", x->pf);
 	}
 	if (check_pf_is_ours(x->d, x->pf, e) < 0)
+		return -1;
+	if (x->wanted && explain_refuse_functions(x->d, x->pf, e) < 0)
 		return -1;
 	if (!now->count)
 		return 0;

@@ -61,6 +61,7 @@ struct look {
 	const char *vm;
 	struct host_facts host;
 	struct device_facts dev;
+	const struct machine_facts *machine;
 	struct findings found;
 	enum device_class class;
 	char id[PATH_MAX];
@@ -70,6 +71,10 @@ static const unsigned int about_path[ATTACHMENT_PATHS] = {
 	[ATTACHMENT_PARAVIRT] = RULE_PARAVIRT,
 	[ATTACHMENT_PASSTHROUGH] = RULE_PASSTHROUGH,
 	[ATTACHMENT_EMULATED] = RULE_EMULATED,
+};
+static const unsigned int about_vm[ATTACHMENT_PATHS] = {
+	[ATTACHMENT_PARAVIRT] = RULE_VM_PARAVIRT,
+	[ATTACHMENT_PASSTHROUGH] = RULE_VM_PASSTHROUGH,
 };
 
 /* False if the device went meanwhile. */
@@ -87,7 +92,7 @@ static bool look_read(struct look *l)
 
 static void look_judge(struct look *l, unsigned int about)
 {
-	const struct facts facts = {.host = &l->host, .dev = &l->dev};
+	const struct facts facts = {.host = &l->host, .dev = &l->dev, .machine = l->machine};
 
 	rules_judge(&facts, about, &l->found);
 }
@@ -141,7 +146,7 @@ static int put_path(struct look *l, const char *name, enum attachment_path path,
 	would = look_ask(l, path, &refused) == 0;
 	if (!look_read(l))
 		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", l->id);
-	look_judge(l, about_path[path]);
+	look_judge(l, about_path[path] | (l->machine ? about_vm[path] : 0));
 	if (!would)
 		findings_add(&l->found, &refused);
 	json_out_object(o, NULL);
@@ -197,8 +202,8 @@ static const enum attachment_path order[] = {
 	ATTACHMENT_PARAVIRT, ATTACHMENT_EMULATED, ATTACHMENT_PASSTHROUGH};
 static_assert(ARRAY_SIZE(order) == ATTACHMENT_PATHS, "each path is told of");
 
-int explain_device(struct daemon *d, const char *name, const char *vm, struct json_out *o,
-	const char *key, struct err *e)
+int explain_device(struct daemon *d, const char *name, const char *vm,
+	const struct machine_facts *machine, struct json_out *o, const char *key, struct err *e)
 {
 	auto_free struct look *l = calloc(1, sizeof(*l));
 	struct attach_choice c;
@@ -208,6 +213,7 @@ int explain_device(struct daemon *d, const char *name, const char *vm, struct js
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to explain %s", name);
 	l->d = d;
 	l->vm = vm;
+	l->machine = machine;
 	host_use_update(d->inventory);
 	facts_read_host(d->inventory, &l->host);
 	has_path = attach_choose(d, name, NULL, &c, e) == 0;
@@ -233,26 +239,89 @@ static bool is_waived(const struct finding *f, unsigned int allow)
 	return attach_allow_of(f->code, strlen(f->code)) & allow;
 }
 
+/* By the first rule that refuses by itself. */
+static int refuse_first(
+	const struct findings *found, unsigned int allow, const char *except, struct err *e)
+{
+	for (size_t i = 0; i < found->count; i++) {
+		const struct finding *f = &found->at[i];
+
+		if (f->weight != RULE_REFUSES || is_waived(f, allow) ||
+			(except && strcmp(f->code, except) == 0))
+			continue;
+		*e = f->e;
+		return -1;
+	}
+	return 0;
+}
+
+/* With the facts of the host and, unless id is NULL, of the device. NULL with e set. */
+static struct look *look_new(
+	struct daemon *d, enum device_class class, const char *id, struct err *e)
+{
+	struct look *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		err_set(e, ERR_FAILED, "MEMORY", "no memory to judge it");
+		return NULL;
+	}
+	l->d = d;
+	facts_read_host(d->inventory, &l->host);
+	if (!id)
+		return l;
+	l->class = class;
+	str_copy(l->id, sizeof(l->id), id);
+	if (look_read(l))
+		return l;
+	err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", l->id);
+	free(l);
+	return NULL;
+}
+
 int explain_refuse(
 	struct daemon *d, enum device_class class, const struct attach_wish *w, struct err *e)
 {
-	auto_free struct look *l = calloc(1, sizeof(*l));
+	auto_free struct look *l = look_new(d, class, w->spec.device, e);
 
 	if (!l)
-		return err_set(e, ERR_FAILED, "MEMORY", "no memory to judge %.64s", w->spec.device);
-	l->d = d;
-	l->class = class;
-	str_copy(l->id, sizeof(l->id), w->spec.device);
-	facts_read_host(d->inventory, &l->host);
-	if (!look_read(l))
-		return err_set(e, ERR_NOT_FOUND, "DEV-GONE", "%s is gone", l->id);
+		return -1;
 	look_judge(l, about_path[w->spec.path]);
-	for (size_t i = 0; i < l->found.count; i++) {
-		const struct finding *f = &l->found.at[i];
+	return refuse_first(&l->found, w->allow, NULL, e);
+}
 
-		if (f->weight != RULE_REFUSES || is_waived(f, w->allow))
+int explain_refuse_bind(struct daemon *d, const char *id, unsigned int allow, struct err *e)
+{
+	auto_free struct look *l = look_new(d, DEVICE_PCI, id, e);
+
+	if (!l)
+		return -1;
+	look_judge(l, RULE_PASSTHROUGH);
+	return refuse_first(&l->found, allow, NULL, e);
+}
+
+int explain_refuse_machine(struct daemon *d, const struct machine_facts *machine,
+	enum attachment_path path, const char *except, struct err *e)
+{
+	auto_free struct look *l = look_new(d, DEVICE_PCI, NULL, e);
+
+	if (!l)
+		return -1;
+	l->machine = machine;
+	look_judge(l, about_vm[path]);
+	return refuse_first(&l->found, 0, except, e);
+}
+
+int explain_refuse_functions(struct daemon *d, const char *pf, struct err *e)
+{
+	auto_free struct look *l = look_new(d, DEVICE_PCI, pf, e);
+
+	if (!l)
+		return -1;
+	look_judge(l, RULE_VFS);
+	for (size_t i = 0; i < l->found.count; i++) {
+		if (!finding_closes(&l->found.at[i]))
 			continue;
-		*e = f->e;
+		*e = l->found.at[i].e;
 		return -1;
 	}
 	return 0;

@@ -123,6 +123,27 @@ struct device_facts {
 void facts_read_device(
 	struct inventory *inv, const struct device *dev, const char *vm, struct device_facts *f);
 
+/* By which bus a machine has its devices. */
+enum machine_bus {
+	MACHINE_BUS_UNKNOWN,
+	MACHINE_PCIE,
+	MACHINE_PCI, /* conventional */
+	MACHINE_NO_PCI,
+};
+
+/* A libvirt domain, as its XML has it. */
+struct machine_facts {
+	bool is_live; /* it runs, and this is how */
+	bool shares_memory;
+	char type[48]; /* "pc-q35-9.2" */
+	enum machine_bus bus;
+	unsigned int ports, free_ports; /* of PCI Express, for one device each */
+	uint64_t memory_kib, limit_kib; /* of what it may lock; 0: not said */
+	bool has_balloon;
+};
+
+void facts_read_machine(const char *xml, bool is_live, struct machine_facts *m);
+
 /* Whether a word stands on the kernel's command line: "iommu=off", or, with '=' at its end, one that
  * begins so; that word, up to the next blank, is copied to `found` (may be NULL). */
 bool facts_cmdline_has(const struct host_facts *h, const char *word, char *found, size_t size);

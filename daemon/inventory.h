@@ -52,6 +52,9 @@ bool inventory_wants_look(const char *name);
 /* `look` (NULL: none any more) is where `name` leads; both stay the caller's, until then. */
 void inventory_set_look(struct inventory *inv, const char *name, const struct inventory_look *look);
 
+/* The one that is set; NULL: none. Who answers later keeps a copy, and sets it again. */
+const struct inventory_look *inventory_get_look(const struct inventory *inv);
+
 /* Who has attached what: for each attachment the source calls visit() once. */
 struct inventory_attachment {
 	const char *id, *vm;

@@ -203,6 +203,11 @@ void inventory_set_look(struct inventory *inv, const char *name, const struct in
 	inv->look = look;
 }
 
+const struct inventory_look *inventory_get_look(const struct inventory *inv)
+{
+	return inv->look;
+}
+
 /* They lie last. */
 static void drop_unattached(struct inventory *inv)
 {

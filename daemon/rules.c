@@ -12,6 +12,7 @@ static const struct rule_table *const tables[] = {
 	&rules_groups,
 	&rules_devices,
 	&rules_functions,
+	&rules_machines,
 };
 
 bool rule_says(struct err *e, const char *fmt, ...)

@@ -17,6 +17,9 @@ enum rule_about {
 	RULE_VFS = 1 << 3,  /* making virtual functions of it */
 	RULE_MOVE = 1 << 4, /* going along when its machine moves */
 	RULE_EMULATED = 1 << 5,
+	/* The machine that is to have a device: `machine` is there, `dev` may not be. */
+	RULE_VM_PASSTHROUGH = 1 << 6,
+	RULE_VM_PARAVIRT = 1 << 7,
 };
 
 enum rule_weight {
@@ -29,6 +32,7 @@ enum rule_weight {
 struct facts {
 	const struct host_facts *host;
 	const struct device_facts *dev; /* NULL for RULE_HOST alone */
+	const struct machine_facts *machine;
 };
 
 /*
@@ -49,7 +53,8 @@ struct rule_table {
 	size_t count;
 };
 
-extern const struct rule_table rules_host, rules_groups, rules_devices, rules_functions;
+extern const struct rule_table rules_host, rules_groups, rules_devices, rules_functions,
+	rules_machines;
 
 /* What a rule found. */
 struct finding {

@@ -170,7 +170,7 @@ static const struct code_page pages[] = {
 		.seen = "/sys/bus/pci/devices/ADDRESS/boot_vga is 1, and it has a driver of the "
 			"host.",
 		.fix = "Use another card, or make another one the first in the firmware's setup.",
-		.waiver = "attach --allow HOST-CONSOLE: the host does without its screen"},
+		.waiver = "attach or bind --allow HOST-CONSOLE: the host does without its screen"},
 	{"DEV-DEAD", "the device does not answer",
 		.cause = "All that is read of it is ones: it has gone from the bus, its link is "
 			 "down, or a reset "

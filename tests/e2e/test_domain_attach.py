@@ -27,13 +27,22 @@ def targets(host, *words):
     return {line.split()[1].rpartition("/")[2]: line.split()[0] for line in lines if line.strip()}
 
 
+def explained(daemon, image):
+    """The codes that close a paravirtual disk for the domain, by the rules about its definition."""
+    paths = daemon.ctl("explain", image, "--vm", "web1")["explanation"]["paths"]
+    found = next(p["findings"] for p in paths if p["path"] == "paravirt")
+    return [f["code"] for f in found if f["weight"] == "closes"]
+
+
 def shut_off(daemon, host, image):
     """What is defined, and what is not fit for it."""
+    expect(explained(daemon, image) == ["VM-SHMEM"], f"{explained(daemon, image)}")
     told = refused(daemon, 4, "VM-SHMEM", "attach", image, "web1", "--as", "root")
     expect("<access mode='shared'/>" in told, f"it does not say what to do: {told}")
     expect(not targets(host), "refused, and there")
     daemon.ctl("attach", image, "web1", "--as", "root", "--fix")
     daemon.ctl("detach", "root")
+    expect(explained(daemon, image) == [], f"mended, and {explained(daemon, image)}")
     expect(not targets(host), "detached, and there")
     expect(host.virsh_try("metadata", "web1", URI).returncode != 0, "its description is left")
     shown = daemon.ctl("attach", image, "web1", "--as", "root")["attachment"]

@@ -32,6 +32,31 @@ Status: install ok installed
 Version: {}
 
 """
+DOMAIN = """<domain type='kvm' id='1'>
+  <name>web1</name>
+  <memory unit='KiB'>8388608</memory>
+  <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
+  <os><type arch='x86_64' machine='pc-q35-9.2'>hvm</type></os>
+  <devices>
+    <controller type='pci' index='0' model='pcie-root'/>
+    <controller type='pci' index='1' model='pcie-root-port'>
+      <address type='pci' domain='0x0000' bus='0x00' slot='0x01' function='0x0'/>
+    </controller>
+    <controller type='pci' index='2' model='pcie-root-port'>
+      <address type='pci' domain='0x0000' bus='0x00' slot='0x01' function='0x1'/>
+    </controller>
+    <interface type='network'>
+      <address type='pci' domain='0x0000' bus='0x01' slot='0x00' function='0x0'/>
+    </interface>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+"""
+PLUGGED = """    <hostdev mode='subsystem' type='pci' managed='no'>
+      <source><address domain='0x0000' bus='0x43' slot='0x00' function='0x0'/></source>
+      <address type='pci' domain='0x0000' bus='0x02' slot='0x00' function='0x0'/>
+    </hostdev>
+"""
 UNSET = 0x20000000
 MEMORY_64 = 0x140204
 DEAD = b"\xff" * 4096
@@ -82,6 +107,7 @@ def well(t):
     t.file("var/lib/dpkg/status", PACKAGE.format("1:10.0.2+ds-2~bpo12+1"))
     t.file("sys/module/apparmor/parameters/enabled", "Y")
     t.file("etc/apparmor.d/abstractions/libvirt-qemu", "  /run/iovd/vm/** rw,")
+    t.file("domain.xml", DOMAIN)
     devices(t)
 
 
@@ -231,7 +257,15 @@ def memory(t, text):
     t.file("proc/meminfo", text)
 
 
+def domain(old, new):
+    """The machine, with one thing changed: a running domain's XML, as libvirt prints it."""
+    if old not in DOMAIN:
+        sys.exit(f"the domain has no {old}")
+    return lambda t: t.file("domain.xml", DOMAIN.replace(old, new))
+
+
 HOST, PASS, PARA, VFS, MOVE = "host", "passthrough", "paravirt", "vfs", "move"
+VM_PASS, VM_PARA = "vm-passthrough", "vm-paravirt"
 
 # Code; subject; what it is asked about; what changes on the well host.
 CODES = (
@@ -308,6 +342,16 @@ CODES = (
     ("DEV-DMA-MASK", CARD, PASS, lambda t: card(t, dma_mask_bits=32)),
     ("DRV-HOLDS", CARD, PASS, lambda t: bind(t, "nvidia")),
     ("VFIO-NO-CDEV", CARD, PASS, lambda t: bind(t, "vfio-pci")),
+
+    ("VM-SHMEM", DISK, VM_PARA, domain("<access mode='shared'/>", "")),
+    ("VM-NO-PCI", CARD, VM_PASS, domain("pc-q35-9.2", "microvm")),
+    ("VM-NO-PCI", DISK, VM_PARA, domain("pc-q35-9.2", "microvm")),
+    ("VM-MACHINE", CARD, VM_PASS, domain("pc-q35-9.2", "pc-i440fx-9.2")),
+    ("VM-PORTS", CARD, VM_PASS, domain("    <memballoon", PLUGGED + "    <memballoon")),
+    ("VM-LOCK", CARD, VM_PASS, domain(
+        "<os>", "<memtune><hard_limit unit='KiB'>4194304</hard_limit></memtune><os>")),
+    ("VM-MEMORY", CARD, VM_PASS, domain("8388608", "134217728")),
+    ("VM-BALLOON", CARD, VM_PASS, domain("model='none'", "model='virtio'")),
 
     ("SRIOV-NONE", CONTROLLER, VFS, None),
     ("SRIOV-FIRMWARE", CARD, VFS, lambda t: card(t, sriov_totalvfs=0)),
