@@ -8,6 +8,7 @@
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/do.h"
+#include "daemon/explain.h"
 #include "daemon/domain_move.h"
 #include "daemon/domains.h"
 #include "daemon/jobs.h"
@@ -82,11 +83,15 @@ static const char *peer_of(const struct migrate_args *a)
 
 static int step_check(struct moving *m, const struct migrate_args *a, struct err *e)
 {
+	if (explain_refuse_move(m->d, m->vm, e) < 0)
+		return -1;
 	return baton_check(m->d, m->vm, peer_of(a), a->map, moving_done, m, e);
 }
 
 static int step_begin(struct moving *m, const struct migrate_args *a, struct err *e)
 {
+	if (explain_refuse_move(m->d, m->vm, e) < 0)
+		return -1;
 	return baton_start(m->d, m->vm, peer_of(a), a->map, moving_done, m, e);
 }
 

@@ -35,6 +35,9 @@ int explain_refuse_machine(struct daemon *d, const struct machine_facts *machine
 /* A function is to have a VFIO driver: refused as if it were attached by passthrough. */
 int explain_refuse_bind(struct daemon *d, const char *id, unsigned int allow, struct err *e);
 
+/* A VM is to move: refused by the first rule that says of a device of its that it stays. */
+int explain_refuse_move(struct daemon *d, const char *vm, struct err *e);
+
 /* A function that is to have (more) virtual ones: refused by the first rule that closes that. */
 int explain_refuse_functions(struct daemon *d, const char *pf, struct err *e);
 
