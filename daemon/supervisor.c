@@ -10,7 +10,8 @@
  * Under the policy `hold` it is not failed but held: its guest's requests wait, as they do when the
  * disk goes away under a worker that lives.
  *
- * While attach or detach is at work on an attachment (on_worker), deaths are theirs.
+ * While attach or detach is at work on an attachment (on_worker), deaths are theirs. While there is no
+ * daemon the keeper answers the death of one that served (daemon/keeper_api.h).
  */
 #include "daemon/supervisor.h"
 

@@ -28,7 +28,8 @@
  * such requests stops when the VMM asks (GET_VRING_BASE), if they are in a region that the VMM
  * keeps: it gives it back when it starts the ring again. Where there is none, or while writes to
  * memory are logged (a migration, whose other side would know nothing of them), it has to wait, and
- * at the drain's deadline the connection is closed, which loses nothing either.
+ * at the drain's deadline the connection is closed, which loses nothing either. (Carried, they have
+ * to be stored elsewhere first, and then it need not wait for the log either: vu_gate.c.)
  */
 #include <stdio.h>
 #include <string.h>
