@@ -8,6 +8,7 @@ import hashlib
 import os
 import socket
 import threading
+import time
 
 from . import proc
 from .proc import Failed, Skipped, until
@@ -173,15 +174,18 @@ class HostSink:
         self._socket.listen(1)
         self._digest = hashlib.sha256()
         self.received = 0
+        self.gap = 0.0  # the longest time without a byte, of a stream that never pauses by itself
         self._thread = threading.Thread(target=self._take, daemon=True)
         self._thread.start()
 
     def _take(self):
         connection, _ = self._socket.accept()
         with connection:
+            last = time.monotonic()
             while data := connection.recv(1 << 18):
                 self._digest.update(data)
                 self.received += len(data)
+                self.gap, last = max(self.gap, time.monotonic() - last), time.monotonic()
 
     def digest(self, seconds=120):
         self._thread.join(seconds * proc.PATIENCE)
