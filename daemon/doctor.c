@@ -96,6 +96,15 @@ static bool part_memlock(const struct host_facts *h, char detail[static DETAIL_M
 	return h->memlock_bytes.known;
 }
 
+static bool part_faults(const struct host_facts *h, char detail[static DETAIL_MAX])
+{
+	snprintf(detail, DETAIL_MAX, "%s",
+		h->has_log          ? "the kernel's log can be read"
+		: h->log_problem[0] ? h->log_problem
+				    : "not known");
+	return h->has_log;
+}
+
 static bool part_qemu(const struct host_facts *h, char detail[static DETAIL_MAX])
 {
 	snprintf(detail, DETAIL_MAX, "%s%s%s", h->qemu[0] ? h->qemu : "not installed",
@@ -115,6 +124,7 @@ static const struct part {
 	{"io_uring", part_io_uring},
 	{"hugepages", part_hugepages},
 	{"locked memory", part_memlock},
+	{"faults", part_faults},
 	{"QEMU", part_qemu},
 };
 

@@ -56,6 +56,8 @@ struct host_facts {
 	bool modules_seen; /* the modules of this kernel can be seen */
 	bool has_vfio_class, has_vfio_node, has_iommu_node, has_kvm_node;
 	bool allows_unsafe_interrupts, allows_no_iommu, denylist_off;
+	char log_problem[64]; /* why the kernel's log cannot be read; "": it can, or nobody knows */
+	bool has_log;
 	struct fact_number io_uring_disabled, ptrace_scope, seccomp;
 
 	struct fact_number memory_kib, hugepages, hugepages_free, hugepage_kib;

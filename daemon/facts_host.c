@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the rules want to know of the host (daemon/facts.h). Every file is small, or read in one go. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,6 +291,17 @@ static void read_users(const struct sysroot *root, struct host_facts *h)
 		(profile && strstr(profile, "/run/iovd")) || (local && strstr(local, "/run/iovd"));
 }
 
+/* Opened, since more than its mode decides. A recorded tree need not have one. */
+static void read_log(const struct sysroot *root, struct host_facts *h)
+{
+	auto_close int fd = sysroot_open_stream(root, "dev/kmsg");
+
+	h->has_log = fd >= 0;
+	if (fd >= 0 || (fd == -ENOENT && !sysroot_is_live(root)))
+		return;
+	snprintf(h->log_problem, sizeof(h->log_problem), "%s", strerror(-fd));
+}
+
 void facts_read_host(struct inventory *inv, struct host_facts *h)
 {
 	const struct sysroot *root = inventory_sysroot(inv);
@@ -304,6 +316,7 @@ void facts_read_host(struct inventory *inv, struct host_facts *h)
 	h->identity_count = inventory_count_groups(inv, "identity");
 	read_vfio(root, h);
 	read_memory(root, h);
+	read_log(root, h);
 	read_users(root, h);
 }
 

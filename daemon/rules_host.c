@@ -227,6 +227,14 @@ static bool no_msi(const struct facts *f, struct err *e)
 	return rule_says(e, "devices have no interrupts of their own (MSI)");
 }
 
+static bool no_faults_seen(const struct facts *f, struct err *e)
+{
+	if (!f->host->log_problem[0])
+		return false;
+	err_evidence(e, "/dev/kmsg: %s", f->host->log_problem);
+	return rule_says(e, "faults that the hardware reports cannot be seen");
+}
+
 static bool no_aer(const struct facts *f, struct err *e)
 {
 	char found[64];
@@ -384,6 +392,7 @@ static const struct rule rules[] = {
 	{"KERN-OLD", RULE_HOST, RULE_WARNS, old_kernel},
 	{"KERN-NOMSI", BLOCKS_PCI, RULE_WARNS, no_msi},
 	{"KERN-NOAER", RULE_HOST, RULE_WARNS, no_aer},
+	{"FAULT-BLIND", RULE_HOST, RULE_WARNS, no_faults_seen},
 	{"YAMA-TRACE", RULE_HOST, RULE_WARNS, no_tracing},
 	{"CPU-NO-VIRT", RULE_HOST, RULE_WARNS, no_virtualization},
 	{"KVM-NONE", RULE_HOST, RULE_WARNS, no_kvm},

@@ -290,6 +290,7 @@ CODES = (
     ("KERN-OLD", HOST, HOST, lambda t: t.file("proc/sys/kernel/osrelease", "5.10.0-33-amd64")),
     ("KERN-NOMSI", HOST, HOST, lambda t: cmdline(t, "intel_iommu=on pci=nomsi")),
     ("KERN-NOAER", HOST, HOST, lambda t: cmdline(t, "intel_iommu=on pcie_ports=compat")),
+    ("FAULT-BLIND", HOST, HOST, lambda t: t.folder("dev/kmsg")),
     ("YAMA-TRACE", HOST, HOST, lambda t: t.file("proc/sys/kernel/yama/ptrace_scope", 3)),
     ("CPU-NO-VIRT", HOST, HOST, lambda t: (t.file("proc/cpuinfo", CPU.replace(" vmx", "")),
                                            unlink(t, "dev/kvm"))),
