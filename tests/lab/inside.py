@@ -129,16 +129,24 @@ def vfs(bdf):
     return [os.readlink(link).rsplit("/", 1)[-1] for link in by_number]
 
 
+def _linked(bdf, name):
+    """The last part of what a link of a device's names; None while there is none. It may go at any
+    time, with its device or without."""
+    try:
+        return os.readlink(PCI / bdf / name).rsplit("/", 1)[-1]
+    except FileNotFoundError:
+        return None
+
+
 def driver_of(bdf):
     """The name of the driver that has a device; None without one."""
-    link = PCI / bdf / "driver"
-    return os.readlink(link).rsplit("/", 1)[-1] if link.is_symlink() else None
+    return _linked(bdf, "driver")
 
 
 def group_of(bdf):
     """The number of a device's IOMMU group; None without one."""
-    link = PCI / bdf / "iommu_group"
-    return int(os.readlink(link).rsplit("/", 1)[-1]) if link.is_symlink() else None
+    number = _linked(bdf, "iommu_group")
+    return None if number is None else int(number)
 
 
 def group_members(bdf):

@@ -103,9 +103,13 @@ def qemu_vmm(iovd, attachment, scratch):
 
 
 def opened(pid):
-    """What a process has open below /dev."""
-    links = (os.readlink(fd) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir())
-    return {link for link in links if link.startswith("/dev/vfio") or link == "/dev/iommu"}
+    """What a process has open of VFIO's below /dev."""
+    nodes = set()
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            node = os.readlink(fd)
+            nodes |= {node} if node.startswith("/dev/vfio") or node == "/dev/iommu" else set()
+    return nodes
 
 
 def check_process(iovd, pid):
