@@ -46,7 +46,7 @@ static void enter_or_exit(struct box *box, const char *user)
 	files[URING_FILE_DIRECT] = box->disk;
 	if (ring < 0 || box->disk < 0 || box->secret < 0 || uring_arm(ring, files, &e) < 0 ||
 		uring_map(&box->ring, ring, &params, &e) < 0 ||
-		worker_sandbox_enter(user, false, &e) < 0) {
+		worker_sandbox_enter(user, WORKER_SANDBOX_DISK, false, &e) < 0) {
 		fprintf(stderr, "%s\n", e.msg);
 		_exit(SET_UP_FAILED);
 	}
