@@ -43,17 +43,24 @@ struct top {
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
+static struct json *ask_for(struct top *t, const char *method, struct err *e)
+{
+	if (call_daemon(t->cli, method, NULL, NULL, false, e) == 0)
+		return out_parse(t->cli, e);
+	client_close(t->cli->client); /* the next look connects anew */
+	t->cli->client = NULL;
+	return NULL;
+}
+
 static int ask(struct top *t, struct top_look *look, struct err *e)
 {
-	struct json *reply;
+	auto_json struct json *faults = ask_for(t, "ListFaults", e);
+	struct json *reply = faults ? ask_for(t, "ListAttachments", e) : NULL;
 
-	if (call_daemon(t->cli, "ListAttachments", NULL, NULL, false, e) < 0) {
-		client_close(t->cli->client); /* the next look connects anew */
-		t->cli->client = NULL;
+	if (!reply || top_look_read(look, reply, e) < 0)
 		return -1;
-	}
-	reply = out_parse(t->cli, e);
-	return reply ? top_look_read(look, reply, e) : -1;
+	top_look_take_faults(look, faults);
+	return 0;
 }
 
 /* One more measurement, or why there is none. */

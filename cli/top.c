@@ -49,7 +49,7 @@ static void read_row(const struct json *a, struct top_row *row)
 		.timed_ms = number_of(a, "timed_ms", 0),
 		.in_flight = number_of(a, "in_flight", 0),
 		.restarts = number_of(a, "restarts", 0),
-		.faults = number_of(a, "faults", TOP_UNKNOWN),
+		.faults = TOP_UNKNOWN,
 		.rate = TOP_UNKNOWN,
 		.latency_us = TOP_UNKNOWN,
 	};
@@ -71,19 +71,37 @@ int top_look_read(struct top_look *look, struct json *reply, struct err *e)
 	return 0;
 }
 
-void top_look_release(struct top_look *look)
-{
-	free(look->rows);
-	json_free(look->reply);
-	*look = (struct top_look){.reply = NULL};
-}
-
 static const struct top_row *find_row(const struct top_look *look, const char *id)
 {
 	for (size_t i = 0; i < look->count; i++)
 		if (strcmp(look->rows[i].id, id) == 0)
 			return &look->rows[i];
 	return NULL;
+}
+
+void top_look_take_faults(struct top_look *look, const struct json *reply)
+{
+	const struct json *list = json_member(reply, "faults");
+
+	if (!json_is_true(json_member(json_member(reply, "log"), "readable")))
+		return;
+	for (size_t i = 0; i < look->count; i++)
+		look->rows[i].faults = 0;
+	for (size_t i = 0; i < json_count(list); i++) {
+		const struct json *f = json_item(list, i);
+		const struct top_row *found = find_row(look, text_of(f, "attachment"));
+
+		if (found)
+			look->rows[found - look->rows].faults +=
+				number_of(f, "count", 1) + number_of(f, "suppressed", 0);
+	}
+}
+
+void top_look_release(struct top_look *look)
+{
+	free(look->rows);
+	json_free(look->reply);
+	*look = (struct top_look){.reply = NULL};
 }
 
 static void compare_row(struct top_row *row, const struct top_row *before, uint64_t interval_ns)

@@ -11,7 +11,8 @@ struct top_row {
 	const char *id, *vm, *name, *device, *path, *state, *action;
 	uint64_t completed, failed, timed, timed_ms; /* since it was made */
 	uint64_t in_flight, restarts;
-	uint64_t faults; /* TOP_UNKNOWN: it is not told */
+	uint64_t
+		faults; /* of the hardware, as far as they are kept; TOP_UNKNOWN: nobody sees them */
 	/* in the interval: */
 	uint64_t rate;       /* a second; TOP_UNKNOWN: it was not looked at before */
 	uint64_t latency_us; /* the mean of what was completed; TOP_UNKNOWN: nothing was */
@@ -30,6 +31,9 @@ extern const char *const top_order_names[TOP_ORDERS];
 
 /* Takes the reply of ListAttachments over, also when this fails. 0 or -1. */
 int top_look_read(struct top_look *look, struct json *reply, struct err *e);
+/* What ListFaults answers. While the daemon cannot see any, how many there are is not known. */
+void top_look_take_faults(struct top_look *look, const struct json *reply);
+
 void top_look_release(struct top_look *look);
 
 /* Fills in what happened since `before` (with no rows: nothing is known of that). */

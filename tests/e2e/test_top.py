@@ -53,6 +53,8 @@ def test_figures(daemon, fast, slow):
     expect(rows["fast"]["latency_us"] < one["latency_us"], f"{rows}")
     expect(rows["idle"]["requests_per_second"] == 0 and rows["idle"]["latency_us"] is None, f"{rows}")
     expect(rows["fast"]["restarts"] == 0, f"{rows}")
+    readable = daemon.ctl("list", "faults")["log"]["readable"]
+    expect(all(row["faults"] == (0 if readable else None) for row in rows.values()), f"{rows}")
     worker = fast.worker()
     fast.kill_worker(worker)
     until(lambda: fast.worker() != worker, 30, "the next worker")
