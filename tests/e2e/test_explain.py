@@ -86,6 +86,21 @@ def test_people(scratch):
         expect(any(words in line for line in lines), f"no {words!r} in {lines}")
 
 
+def test_bind(scratch):
+    """bind thinks what explain and attach think, and waives what can be waived there."""
+    tree, place = scratch / "groups", "sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0"
+    (tree / place / "boot_vga").write_text("1\n")
+    with Looker(scratch, "bind-look", tree) as looker:
+        x = looker.ctl("explain", "0000:01:00.0")["explanation"]
+        closed = next(codes_of(p) for p in x["paths"] if p["path"] == "passthrough")
+        expect(closed == ["HOST-CONSOLE"], closed)
+        for words, status in (((), 4), (("--allow", "HOST-CONSOLE"), 0), (("--allow", "GRP-NONE"), 2)):
+            done = proc.run(looker.cli("bind", "0000:01:00.0", "vfio", "--dry-run", *words), check=False)
+            expect(done.returncode == status, f"bind {words}: {done.returncode}: {done.stdout}")
+            expect((status == 4) == ("HOST-CONSOLE]" in done.stderr), f"bind {words}: {done.stderr}")
+        looker.ctl("bind", "0000:01:00.0", "igb", "--dry-run")  # no VM's business
+
+
 def test_doctor(daemon):
     """The host: an answer within two seconds, and an exit status for scripts."""
     begin = time.monotonic()
@@ -107,6 +122,7 @@ def test_doctor(daemon):
 def test(scratch):
     count = test_pages()
     test_people(scratch)
+    test_bind(scratch)
     with Daemon(scratch) as daemon:
         devices = test_choice(daemon)
         doctor = test_doctor(daemon)

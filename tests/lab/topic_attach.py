@@ -93,6 +93,7 @@ def test(scratch):
         name = attachment["id"]
         check_ready(iovd, bdf, attachment)
         expect(iovd.ok("attach", bdf, "vm1")["already"], "attached again is not the same")
+        iovd.refused("DEV-STAYS", "migrate", "vm1", "unix:///nowhere/iovd.sock", "--check")
         written = None
         if IOMMU == "smmuv3":  # its processor is emulated without virtualization
             in_process(iovd, bdf, attachment)
