@@ -215,14 +215,22 @@ static void take_key(struct top *t, char key)
 	}
 }
 
+/* For poll(): what is left until then; without end while it is paused. */
+static int time_left(const struct top *t, uint64_t end)
+{
+	uint64_t now = now_ms();
+
+	return t->is_paused ? -1 : now < end ? (int)(end - now) : 0;
+}
+
 /* Until it is time for the next look: keys, and a window that changes its size (EINTR). */
 static void take_keys(struct top *t, uint64_t wait_ms)
 {
-	uint64_t end = now_ms() + wait_ms, now;
+	uint64_t end = now_ms() + wait_ms;
 
-	while (!t->is_over && !was_signalled && (t->is_paused || (now = now_ms()) < end)) {
+	while (!t->is_over && !was_signalled && time_left(t, end)) {
 		struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
-		int rc = poll(&p, 1, t->is_paused ? -1 : (int)(end - now));
+		int rc = poll(&p, 1, time_left(t, end));
 		char key;
 
 		if (rc == 0)
