@@ -60,6 +60,7 @@
 
 #include "daemon/baton_priv.h"
 #include "daemon/domain_move.h"
+#include "daemon/domains.h"
 #include "daemon/iostate.h"
 #include "daemon/supervisor.h"
 #include "lib/fault.h"
@@ -155,6 +156,17 @@ struct attachment *baton_next(struct baton *b, struct attachment *after)
 			return a;
 	}
 	return NULL;
+}
+
+bool baton_has_no_vmm(struct baton *b)
+{
+	const struct attachment *a = baton_next(b, NULL);
+	const struct domain *domain;
+
+	if (!a || !a->spec.domain[0] || !domains_are_known(b->d->domains))
+		return false;
+	domain = domains_find(b->d->domains, a->spec.domain);
+	return !domain || !domain_is_active(domain);
 }
 
 /* --- what is kept ----------------------------------------------------------------------------- */

@@ -107,5 +107,5 @@ int baton_revoke(struct daemon *d, const char *move, uint64_t epoch, baton_done_
 /* The move is over: what was reserved goes, what was granted stays. */
 int baton_end(struct daemon *d, const char *move, baton_done_fn *done, void *arg, struct err *e);
 
-/* {"state", "epoch", "running"}, into an open object. */
+/* {"granted", "epoch", "running", "gone"}, into an open object. */
 void baton_put(struct daemon *d, const char *move, struct json_out *o);

@@ -26,6 +26,7 @@ struct baton {
 	struct err sync_err; /* of the first that failed */
 	struct watch *again; /* timer: try again */
 	bool runs_there;     /* it was asked back, and runs */
+	uint64_t nowhere_ms; /* since when neither side has a VMM for it; 0: one has */
 	enum baton_wish wish;
 	struct json *map;    /* of ASKING */
 	baton_done_fn *done; /* who waits */
@@ -61,6 +62,8 @@ void baton_now(struct baton *b, enum baton_state state, uint64_t epoch);
 
 /* The attachments of the VM, one after the other. */
 struct attachment *baton_next(struct baton *b, struct attachment *after);
+/* Its domain's libvirt is there, and has no VMM for it (any more). */
+bool baton_has_no_vmm(struct baton *b);
 /* What its state makes of each of them: who may do I/O, the gate, the worker. */
 void baton_apply(struct baton *b);
 

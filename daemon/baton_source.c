@@ -18,8 +18,9 @@
 #include "lib/log.h"
 #include "lib/nbd_uri.h"
 
-#define SYNC_MS 60000
-#define LOOK_MS 100 /* while somebody waits for the VM to run there */
+#define SYNC_MS    60000
+#define NOWHERE_MS 10000 /* until a VM that is seen on neither side counts as lost */
+#define LOOK_MS    100   /* while somebody waits for the VM to run there */
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
@@ -348,16 +349,42 @@ static void take_away(struct baton *b)
 		b->calling = true;
 }
 
+/*
+ * Both VMMs have died before one of them had all of the VM. Libvirt's news may be late, so that this
+ * has to be so for a while; then the baton comes back to where the VM is defined.
+ */
+static void note_nowhere(struct baton *b, bool gone_there)
+{
+	struct err e = ERR_INIT;
+
+	if (!gone_there || !baton_has_no_vmm(b)) {
+		b->nowhere_ms = 0;
+		return;
+	}
+	if (b->nowhere_ms == 0)
+		b->nowhere_ms = now_ms();
+	if (now_ms() < b->nowhere_ms + NOWHERE_MS)
+		return;
+	log_error("%s: runs on neither host: its VMMs have died while it moved", b->vm);
+	err_set(&e, ERR_PARTLY_DONE, "MIG-LOST", "%s runs on neither host", b->vm);
+	err_evidence(&e, "libvirt has no QEMU for it, here or there");
+	err_fix(&e, "its disks are as after a loss of power: start it again");
+	baton_tell(b, NULL, 0, &e);
+	b->wish = WISH_ABORT;
+}
+
 static void shown(void *arg, const struct json *reply, const struct err *e)
 {
 	struct baton *b = arg;
 
 	if (baton_is_no_answer(b, "ShowMove", e))
 		return;
-	if (json_is_true(json_member(reply, "running")))
+	if (json_is_true(json_member(reply, "running"))) {
 		take_away(b);
-	else
-		baton_try_later(b, b->wish == WISH_FINISH ? LOOK_MS : BATON_AGAIN_MS);
+		return;
+	}
+	note_nowhere(b, json_is_true(json_member(reply, "gone")));
+	baton_try_later(b, b->wish == WISH_FINISH ? LOOK_MS : BATON_AGAIN_MS);
 }
 
 static void ask_running(struct baton *b)

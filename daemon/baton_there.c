@@ -400,6 +400,7 @@ void baton_put(struct daemon *d, const char *move, struct json_out *o)
 		registry_look(d->registry, a);
 		running = running && a->state == ATTACHMENT_ACTIVE && !a->incoming;
 	}
+	json_out_bool(o, "gone", b && !running && baton_has_no_vmm(b));
 	json_out_bool(o, "granted", b && b->state == BATON_GRANTED);
 	json_out_u64(o, "epoch", b ? b->epoch : 0);
 	json_out_bool(o, "running", running);

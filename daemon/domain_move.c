@@ -368,7 +368,7 @@ static int check_domain(struct daemon *d, const struct domain_move_wish *wish,
 	const struct domain **domain, struct err *e)
 {
 	*domain = domain_move_domain(d, wish->vm);
-	if (!*domain || (*domain)->state != VIRT_RUNNING) {
+	if (!*domain || !domain_is_active(*domain)) {
 		err_set(e, ERR_REFUSED, "MIG-OFF", "%s does not run", wish->vm);
 		err_evidence(e, "libvirt says %s",
 			*domain ? virt_state_names[(*domain)->state] : "that there is none such");

@@ -45,6 +45,12 @@ static const struct code_page pages[] = {
 		.fix = "Set `address` in iovd.conf on both hosts, so that they reach each other; "
 		       "or "
 		       "move it with iovctl migrate. Nothing was changed."},
+	{"MIG-LOST", "the VM runs on neither host",
+		.cause = "Its VMM here and the one there have died while it moved, before one of "
+			 "them had all of it.",
+		.seen = "What the two libvirts say of the domain.",
+		.fix = "Start it where it is defined: its disks are as after a loss of power, and "
+		       "iovd has taken back what it had here."},
 	{"MIG-OFF", "the domain does not run",
 		.cause = "Only a VM that runs is moved with its memory.",
 		.seen = "What libvirt says of the domain.",

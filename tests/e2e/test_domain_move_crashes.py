@@ -3,6 +3,7 @@
 """A domain moves under verified I/O, and each time something dies: an iovd, a worker, a libvirtd, a QEMU,
 of either side, or the network between them. Afterwards it runs on exactly one host, with its disks there and
 nothing left on the other; or, when the QEMU died that had it, on none, and both are clean."""
+import contextlib
 import signal
 from contextlib import ExitStack
 
@@ -35,7 +36,9 @@ def qemu(host):
 
 
 def libvirtd(host):
+    """As where a service manager starts it again."""
     host.libvirt.stop(signal.SIGKILL)
+    host.libvirt.start()
 
 
 def link(host):
@@ -92,10 +95,7 @@ class Scene:
 
     def settle(self, what):
         for host in self.hosts():
-            if not host.libvirt.pid:
-                host.libvirt.start()
             host.daemon.wait_answer()
-        set_link(self.pair.here.libvirt, "up")
         try:
             until(self._settled, 150, "the move to be over", every=0.3)
         except Failed:
@@ -129,9 +129,18 @@ class Scene:
         self.pair.guest.boot()
         self.begin_work()
 
-    def reach(self, stage, at):
+    def reach(self, stage, at, move):
+        """How far it is; one that ends before that fails the test."""
         log = self.pair.here.daemon.log
-        until(lambda: STAGES[stage] in log()[at:], 60, STAGES[stage], every=0.005)
+        until(lambda: STAGES[stage] in log()[at:] or not move.alive(), 60, stage, every=0.005)
+        if STAGES[stage] not in log()[at:]:
+            raise Failed(f"the move has ended before '{STAGES[stage]}': {move.tail()}")
+
+    def mend(self, move):
+        """When the move is given up; or, where all was sent already, so that it can arrive."""
+        with contextlib.suppress(Failed):
+            until(lambda: not move.alive(), 30, "iovctl to end")
+        set_link(self.pair.here.libvirt, "up")
 
     def kill(self, what, side, stage):
         """A move in which that dies; whether it moved."""
@@ -140,8 +149,10 @@ class Scene:
         ctl = [program("iovctl"), "-s", here.daemon.socket, *self.pair.words("--timeout", "20000")]
         at = len(here.daemon.log())
         with Process(ctl, self.scratch / f"move{self.moves}") as move:
-            self.reach(stage, at)
+            self.reach(stage, at, move)
             what(here if side == "here" else there)
+            if what is link:
+                self.mend(move)
             until(lambda: not move.alive(), 150, "iovctl to end")
         name = f"{what.__name__} {side}, {stage}"
         self.settle(name)
