@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(text != NULL);
 	good = walk(text, strlen(text));
 	require(domain_xml_each(text, count, &attachments, &e) == 0 || !good);
-	domain_xml_free_target(text, NULL, target);
+	domain_xml_free_target(text, NULL, "vd", target);
 	require(domain_xml_qemu_user(text) >= -1);
 	if (good)
 		share(text, attachments);
