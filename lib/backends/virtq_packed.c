@@ -162,15 +162,16 @@ static int claim_replays(struct virtq *q, struct err *e)
 /*
  * User-Mode Linux begins a packed ring with base 0 and means 0x80008000: its wrap counters are 1.
  * The ring tells which it is. In a new one USED is set nowhere; where the counters really are 0 at
- * index 0, a lap has ended in which at least one buffer began and was used, which set it.
+ * index 0, a lap has ended in which at least one buffer began and was used, which set it. DPDK's
+ * virtio-user says 0x8000 and means the same: it leaves out where the used ones are.
  */
 static uint32_t first_base(const struct virtq *q)
 {
-	if (q->cfg.base)
+	if (q->cfg.base && q->cfg.base != WRAP_BIT)
 		return q->cfg.base;
 	for (unsigned int i = 0; i < q->cfg.size; i++)
 		if (shared_load16(&q->packed.desc[i].packed.flags) & DESC_F_USED)
-			return 0;
+			return q->cfg.base;
 	return WRAP_BIT << 16 | WRAP_BIT;
 }
 

@@ -149,6 +149,12 @@ START_TEST(a_base_without_wrap_counters_is_understood)
 	serve_from(&r, 0);
 	ck_assert_uint_eq(virtq_base(r.device.q), 0x00010001);
 	rig_close(&r);
+
+	/* Half of it is left out. */
+	rig_open(&r, (struct driver_options){.size = 4});
+	serve_from(&r, 0x8000);
+	ck_assert_uint_eq(virtq_base(r.device.q), 0x80018001);
+	rig_close(&r);
 }
 END_TEST
 
