@@ -149,7 +149,7 @@ END_TEST
 START_TEST(route_through_bridge_vlan_and_bond)
 {
 	static const char *const below[] = {
-		"br0", "bond0.100", "bond0", "eth0", "eth1", "0000:41:00.0", "0000:41:00.1"};
+		"bond0.100", "bond0", "eth0", "eth1", "0000:41:00.0", "0000:41:00.1"};
 
 	open_scene("network");
 	for (size_t i = 0; i < ARRAY_SIZE(below); i++) {
@@ -163,6 +163,8 @@ START_TEST(route_through_bridge_vlan_and_bond)
 	check_has("0000:41:00.2", "\"state\":\"free\"");
 	check_has("eth2", "\"paths\":[]");
 	check_allowed("br1");
+	check_has("br0", "\"kind\":\"default_route\",\"what\":\"IPv4\"");
+	check_allowed("br0"); /* a bridge is shared by its nature */
 	check_no_such("bonding_masters", ERR_NOT_FOUND, "");
 	inventory_free(inv);
 }
