@@ -5,7 +5,7 @@
  */
 #include "daemon/explain.h"
 
-#define UNIT_TIMEOUT_SECONDS 200 /* for thousands of small files, on a busy machine */
+#define UNIT_TIMEOUT_SECONDS 400 /* for thousands of small files, on a busy machine */
 #include "tests/unit/tree.h"
 #include "tests/unit/unit.h"
 
