@@ -17,6 +17,7 @@
 #include "daemon/daemon.h"
 #include "daemon/iostate.h"
 #include "daemon/supervisor.h"
+#include "daemon/tap_node.h"
 #include "lib/backends/blk_geometry.h"
 #include "lib/cleanup.h"
 
@@ -59,6 +60,11 @@ static int read_facts(
 	if (a->spec.path != ATTACHMENT_PARAVIRT)
 		return err_set(e, ERR_REFUSED, "PATH",
 			"%s is not paravirtual: its state is the device's own", a->spec.id);
+	if (tap_node_is(a->spec.node)) {
+		err_set(e, ERR_REFUSED, "PATH",
+			"%s is a network device, which an I/O state has not", a->spec.id);
+		return err_fix(e, "detach it, and attach one where the machine goes on");
+	}
 	if (a->kept != KEPT_ATTACHED || a->busy || a->page_fd < 0)
 		return err_set(e, ERR_BUSY, "BUSY", "%s is %s", a->spec.id,
 			attachment_state_names[a->state]);

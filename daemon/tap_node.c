@@ -66,7 +66,9 @@ static int join(const char *bridge, const char *tap, struct err *e)
 	ifr.ifr_ifindex = (int)if_nametoindex(tap);
 	if (ask(sock, SIOCBRADDIF, &ifr, "give a port to", e) < 0)
 		return -1;
-	port.ifr_flags = IFF_UP;
+	if (ask(sock, SIOCGIFFLAGS, &port, "look at", e) < 0)
+		return -1;
+	port.ifr_flags |= IFF_UP;
 	return ask(sock, SIOCSIFFLAGS, &port, "bring up", e);
 }
 
