@@ -114,6 +114,9 @@ const struct cmd cmd_attach = {
 					"none)"},
 			{"--set", "set", CMD_TEXT, "KEY=VALUE[,KEY=VALUE]",
 				.help = "of a virtual function: as 'vf set', while it is given"},
+			{"--standby", "standby", CMD_TEXT, "INTERFACE",
+				.help = "with a virtual function: a virtio card carries on without "
+					"it"},
 			{"--fix", "fix", CMD_FLAG,
 				.help = "let a domain that is shut off share its memory"},
 			{"--dry-run", "dry_run", CMD_FLAG,

@@ -56,6 +56,8 @@ struct attach_wish {
 	struct daemon *d;
 	struct attachment_spec spec;
 	unsigned int allow; /* enum attach_allow */
+	const char
+		*standby; /* an interface by name, for a VF; NULL: none. Until choose() is over */
 	/* Of look(): the device was looked at (e is NULL), or cannot be given so. */
 	attach_wish_fn *done;
 

@@ -126,13 +126,22 @@ static void op_virt_done(void *arg, const struct virt_answer *answer, const stru
 	op_wake(op, e);
 }
 
+static void op_alias(const struct attach_op *op, char alias[DOMAIN_ALIAS_SIZE])
+{
+	if (op->is_standby)
+		domain_standby_alias(&op->a->spec, alias);
+	else
+		domain_alias(&op->a->spec, alias);
+}
+
 /* `present`: whether the domain is to have it afterwards. */
 static int op_ask(struct attach_op *op, enum virt_op what, enum virt_which which, bool present,
 	virt_done_fn *done, struct err *e)
 {
 	struct registry *r = op->d->registry;
 	const struct attachment_spec *spec = &op->a->spec;
-	auto_free char *device = domain_xml_device(r, spec);
+	auto_free char *device =
+		op->is_standby ? domain_xml_standby(spec) : domain_xml_device(r, spec);
 	auto_free char *metadata = domain_xml_metadata(r, spec->domain, op->d->conf->address,
 		present ? op->a : NULL, present ? NULL : op->a);
 	char alias[DOMAIN_ALIAS_SIZE];
@@ -141,11 +150,11 @@ static int op_ask(struct attach_op *op, enum virt_op what, enum virt_which which
 		.domain = spec->domain,
 		.alias = alias,
 		.text = device,
-		.metadata = metadata};
+		.metadata = op->is_standby ? NULL : metadata};
 
 	if (!device || !metadata)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a domain's XML");
-	domain_alias(spec, alias);
+	op_alias(op, alias);
 	op->virt_call = virt_do(domains_virt(op->d->domains), &ask, done, op, e);
 	return op->virt_call ? 0 : -1;
 }
@@ -158,23 +167,51 @@ static int op_plug_into(
 	return op_wait(op, x, NULL, NULL, 0, e);
 }
 
+/* The stage is about the device, or about its standby: whether there is one. */
+static bool op_is_about(struct attach_op *op, bool standby)
+{
+	op->is_standby = standby;
+	return !standby || op->a->spec.vf.standby[0];
+}
+
 int op_define(struct stages *x, void *arg, struct err *e)
 {
+	op_is_about(arg, false);
 	return op_plug_into(arg, x, VIRT_CONFIG, e);
+}
+
+int op_define_standby(struct stages *x, void *arg, struct err *e)
+{
+	return op_is_about(arg, true) ? op_plug_into(arg, x, VIRT_CONFIG, e) : STAGE_DONE;
 }
 
 int op_plug(struct stages *x, void *arg, struct err *e)
 {
+	op_is_about(arg, false);
 	return op_plug_into(arg, x, VIRT_LIVE, e);
+}
+
+int op_plug_standby(struct stages *x, void *arg, struct err *e)
+{
+	return op_is_about(arg, true) ? op_plug_into(arg, x, VIRT_LIVE, e) : STAGE_DONE;
+}
+
+static int undefine(struct attach_op *op, struct stages *x, struct err *e)
+{
+	if (op_ask(op, VIRT_UNPLUG, VIRT_CONFIG, false, op_virt_done, e) < 0)
+		return -1;
+	return op_wait(op, x, NULL, NULL, 0, e);
 }
 
 int op_undefine(struct stages *x, void *arg, struct err *e)
 {
-	struct attach_op *op = arg;
+	op_is_about(arg, false);
+	return undefine(arg, x, e);
+}
 
-	if (op_ask(op, VIRT_UNPLUG, VIRT_CONFIG, false, op_virt_done, e) < 0)
-		return -1;
-	return op_wait(op, x, NULL, NULL, 0, e);
+int op_undefine_standby(struct stages *x, void *arg, struct err *e)
+{
+	return op_is_about(arg, true) ? undefine(arg, x, e) : STAGE_DONE;
 }
 
 /* --- unplugging: the guest has a say ---------------------------------------------------------- */
@@ -228,7 +265,7 @@ static void unplug_told(struct domain_watch *w, const struct virt_event *event)
 	char alias[DOMAIN_ALIAS_SIZE];
 	bool ours, stopped;
 
-	domain_alias(&op->a->spec, alias);
+	op_alias(op, alias);
 	ours = event->device && strcmp(event->device, alias) == 0;
 	stopped = event->kind == VIRT_DOMAIN_CHANGED && strcmp(event->what, "stopped") == 0;
 	if (stopped || (ours && event->kind == VIRT_DEVICE_REMOVED))
@@ -247,15 +284,24 @@ static void unplug_asked(void *arg, const struct virt_answer *answer, const stru
 		unplug_end(op, e);
 }
 
-int op_unplug(struct stages *x, void *arg, struct err *e)
+static int unplug(struct attach_op *op, struct stages *x, struct err *e)
 {
-	struct attach_op *op = arg;
-
 	if (op_ask(op, VIRT_UNPLUG, VIRT_LIVE, false, unplug_asked, e) < 0)
 		return -1;
 	op->guest = (struct domain_watch){.uuid = op->a->spec.domain, .told = unplug_told};
 	domains_watch(op->d->domains, &op->guest);
 	return op_wait(op, x, NULL, unplug_late, GUEST_ANSWERS_MS, e);
+}
+
+int op_unplug(struct stages *x, void *arg, struct err *e)
+{
+	op_is_about(arg, false);
+	return unplug(arg, x, e);
+}
+
+int op_unplug_standby(struct stages *x, void *arg, struct err *e)
+{
+	return op_is_about(arg, true) ? unplug(arg, x, e) : STAGE_DONE;
 }
 
 /* --- domains that are gone -------------------------------------------------------------------- */

@@ -27,8 +27,9 @@ struct attach_op {
 	struct virt_call *virt_call; /* that the stage waits for */
 	struct domain_watch guest;   /* ... and the guest's answer */
 	enum attach_verb verb;
-	bool undone;  /* what is still going on can only end as before it */
-	bool resumed; /* from the journal: what was before it is not known here */
+	bool is_standby; /* the stage is about the device's standby */
+	bool undone;     /* what is still going on can only end as before it */
+	bool resumed;    /* from the journal: what was before it is not known here */
 };
 
 /* The stage that waits has ended; e is NULL, or why it failed. */
@@ -50,6 +51,8 @@ stage_fn op_keep, op_unkeep, op_keep_attached, op_keep_detaching;
 
 /* Of a libvirt domain (daemon/attach_domain.c): into and out of its definition, and the running one. */
 stage_fn op_define, op_undefine, op_plug, op_unplug;
+/* The same of its standby, if it has one. */
+stage_fn op_define_standby, op_undefine_standby, op_plug_standby, op_unplug_standby;
 
 /* The rows of attach_paths[]. */
 extern const struct attach_path attach_paravirt, attach_passthrough, attach_emulated;

@@ -29,6 +29,7 @@ static const struct json_field attach_fields[] = {
 	FIELD(fence, STRING, .max = ATTACHMENT_FENCE_SIZE - 1),
 	FIELD(io_timeout_ms, U64, .max = ATTACH_IO_TIMEOUT_MAX_MS,
 		.absent = ATTACH_IO_TIMEOUT_ABSENT),
+	FIELD(standby, STRING),
 	FIELD(set, STRING, .max = VF_SETTINGS_TEXT - 1),
 	FIELD(dry_run, BOOL),
 	FIELD(fix, BOOL),
@@ -159,7 +160,7 @@ int attach_options_check_path(const struct attachment_spec *spec, struct err *e)
 {
 	const struct attachment_rescue *r = &spec->rescue;
 
-	if (spec->path != ATTACHMENT_PASSTHROUGH && spec->vf.settings.has)
+	if (spec->path != ATTACHMENT_PASSTHROUGH && (spec->vf.settings.has || spec->vf.standby[0]))
 		return err_set(e, ERR_USAGE, "PATH", "only virtual functions can be set");
 	if (spec->path == ATTACHMENT_EMULATED && !spec->domain[0]) {
 		err_set(e, ERR_REFUSED, "VM-UNMANAGED", "%s is no libvirt domain", spec->vm);
@@ -202,6 +203,7 @@ int attach_options_read(const struct attach_args *a, struct attach_wish *w, stru
 	if (choose_vm(a->vm, w, e) < 0)
 		return -1;
 	w->fix = a->fix;
+	w->standby = a->standby;
 	w->dry_run = a->dry_run;
 	if (choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, w, e) < 0 ||
 		choose_on_error(a->on_error, spec, e) < 0 || choose_rescue(a, spec, e) < 0 ||
@@ -228,6 +230,8 @@ static bool vf_is_same(const struct attachment_vf *has, const struct attach_args
 	struct vf_settings wanted;
 	char x[VF_SETTINGS_TEXT], y[VF_SETTINGS_TEXT];
 
+	if (a->standby && !has->standby[0])
+		return false;
 	if (!a->set)
 		return true;
 	if (vf_settings_read(a->set, &wanted, NULL) < 0)

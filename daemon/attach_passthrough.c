@@ -198,8 +198,10 @@ static int passthrough_reset(struct stages *x, void *arg, struct err *e)
 	for (unsigned int i = 0; i < p->companion_count; i++)
 		len += snprintf(ids + len, sizeof(ids) - (size_t)len, ",%s", p->companions[i]);
 	/* Gone, or the host's since a reboot: then it is nobody else's to be kept from. */
-	if (op->verb == ATTACH_DETACH && !passthrough_is_bound(op->d, op->a))
+	if ((op->verb == ATTACH_DETACH || op->verb == ATTACH_DETACH_DOMAIN) &&
+		!passthrough_is_bound(op->d, op->a))
 		return STAGE_DONE;
+	/* A domain's QEMU has been told to let go, and is about to. */
 	snprintf(wait, sizeof(wait), "%d", op->verb == ATTACH_DETACH ? OPEN_MS : CLOSE_MS);
 	return op_hand(op, x, words, RESET_MS, e);
 }
@@ -289,7 +291,11 @@ static const struct stage attach_domain_stages[] = {
 	{"block and reset it", .run = passthrough_reset},
 	{"set it as wanted", .run = vf_given_set, .undo = vf_given_restore},
 	{"open its node", .run = passthrough_open, .undo = passthrough_shut},
+	{"put its standby into the definition", .run = op_define_standby,
+		.undo = op_undefine_standby},
 	{"put it into the definition", .run = op_define, .undo = op_undefine},
+	{"plug its standby into the running domain", .run = op_plug_standby,
+		.undo = op_unplug_standby},
 	{"plug it into the running domain", .run = op_plug, .undo = op_unplug},
 	{"keep it as attached", .run = op_keep_attached, .commits = true},
 };
@@ -298,7 +304,10 @@ static const struct stages_table attach_domain_table = {
 
 static const struct stage detach_domain_stages[] = {
 	{"unplug it from the running domain", .run = op_unplug, .undo = op_plug},
+	{"unplug its standby", .run = op_unplug_standby, .undo = op_plug_standby},
 	{"take it out of the definition", .run = op_undefine, .undo = op_define},
+	{"take its standby out of the definition", .run = op_undefine_standby,
+		.undo = op_define_standby},
 	{"shut its node", .run = passthrough_shut, .undo = passthrough_open},
 	{"block and reset it", .run = passthrough_reset},
 	{"set it as it was", .run = vf_given_restore, .undo = vf_given_set},
@@ -330,7 +339,8 @@ static int passthrough_looked(struct attach_wish *w, struct err *e)
 
 static int passthrough_may_detach(struct daemon *d, struct attachment *a, struct err *e)
 {
-	if (passthrough_check_idle(d, a, e) < 0)
+	/* A domain is told to let go of it, and may refuse: a stage. */
+	if (!a->spec.domain[0] && passthrough_check_idle(d, a, e) < 0)
 		return -1;
 	return passthrough_check_boot(d, &a->spec, e);
 }

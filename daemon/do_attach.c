@@ -466,6 +466,8 @@ static int described_begin(const struct described *x, struct err *e)
 			e, ERR_USAGE, JSON_CODE_PARAM, "%s is no disk's target", one->target);
 	w.is_defined = true;
 	str_copy(w.spec.vf.pool, sizeof(w.spec.vf.pool), one->pool);
+	if (strchr(one->standby, ':'))
+		str_copy(w.spec.vf.standby, sizeof(w.spec.vf.standby), one->standby);
 	if (attach_find_out(NULL, &args, &w, e) < 0)
 		return -1;
 	return attach_begin(NULL, &w, x->done, x->arg, e);

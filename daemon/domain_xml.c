@@ -183,19 +183,54 @@ static char *disk_xml(const struct registry *r, const struct attachment_spec *sp
 	return out;
 }
 
+void domain_standby_alias(const struct attachment_spec *spec, char alias[DOMAIN_ALIAS_SIZE])
+{
+	char device[DOMAIN_ALIAS_SIZE];
+
+	domain_alias(spec, device);
+	snprintf(alias, DOMAIN_ALIAS_SIZE, "%.50s-standby", device); /* names are shorter */
+}
+
+/* The VF and its standby know each other by the standby's alias. */
 static char *hostdev_xml(const struct attachment_spec *spec)
 {
-	char alias[DOMAIN_ALIAS_SIZE], *out = NULL;
+	char alias[DOMAIN_ALIAS_SIZE], standby[DOMAIN_ALIAS_SIZE], *out = NULL;
+	bool has_standby = spec->vf.standby[0];
 	struct pci_addr addr;
 
 	domain_alias(spec, alias);
+	domain_standby_alias(spec, standby);
 	if (!pci_addr_parse(spec->device, &addr) ||
 		asprintf(&out,
 			"<hostdev mode='subsystem' type='pci' managed='no'>"
 			"<source><address domain='0x%04x' bus='0x%02x' slot='0x%02x' "
 			"function='0x%x'/>"
-			"</source><alias name='%s'/></hostdev>",
-			addr.domain, addr.bus, addr.slot, addr.function, alias) < 0)
+			"</source>%s%s%s<alias name='%s'/></hostdev>",
+			addr.domain, addr.bus, addr.slot, addr.function,
+			has_standby ? "<teaming type='transient' persistent='" : "",
+			has_standby ? standby : "", has_standby ? "'/>" : "", alias) < 0)
+		return NULL;
+	return out;
+}
+
+char *domain_xml_standby(const struct attachment_spec *spec)
+{
+	const char *colon = strchr(spec->vf.standby, ':');
+	char alias[DOMAIN_ALIAS_SIZE], mac[32], interface[2 * DEVICE_NAME_MAX], *out = NULL;
+	bool is_bridge;
+
+	if (!colon || !vf_settings_value(&spec->vf.settings, VF_MAC, mac, sizeof(mac)) ||
+		!xml_escape(interface, sizeof(interface), colon + 1))
+		return NULL;
+	is_bridge = strncmp(spec->vf.standby, DOMAIN_NET_BRIDGE, strlen(DOMAIN_NET_BRIDGE)) == 0;
+	domain_standby_alias(spec, alias);
+	if (asprintf(&out,
+		    "<interface type='%s'><mac address='%s'/><source %s='%s'%s/>"
+		    "<model type='virtio'/><teaming type='persistent'/><alias "
+		    "name='%s'/></interface>",
+		    is_bridge ? DOMAIN_NET_BRIDGE : DOMAIN_NET_DIRECT, mac,
+		    is_bridge ? "bridge" : "dev", interface, is_bridge ? "" : " mode='bridge'",
+		    alias) < 0)
 		return NULL;
 	return out;
 }
@@ -322,11 +357,11 @@ static int put_description(FILE *f, const struct attachment_spec *spec)
 	rc = fprintf(f,
 		"<attachment name='%s' device='%s' path='%s' target='%s' queues='%u' cache='%s' "
 		"on_error='%s' readonly='%s' owner='%s' io_timeout='%llu' fence='%s' pool='%s' "
-		"set='%s'>",
+		"set='%s' standby='%s'>",
 		spec->name, device, attachment_path_names[spec->path], spec->target, spec->queues,
 		attachment_cache_names[spec->cache], attachment_on_error_names[spec->on_error],
 		spec->readonly ? "yes" : "no", spec->owner,
-		(unsigned long long)spec->rescue.io_timeout_ms, fence, pool, set);
+		(unsigned long long)spec->rescue.io_timeout_ms, fence, pool, set, spec->vf.standby);
 	return rc < 0 ? rc : put_spares(f, &spec->rescue);
 }
 
@@ -392,6 +427,7 @@ static void read_description(const struct xml *x, struct domain_description *d)
 	xml_attribute(x, "fence", d->rescue.fence, sizeof(d->rescue.fence));
 	xml_attribute(x, "pool", d->pool, sizeof(d->pool));
 	xml_attribute(x, "set", d->set, sizeof(d->set));
+	xml_attribute(x, "standby", d->standby, sizeof(d->standby));
 	d->rescue.io_timeout_ms = number_of(x, "io_timeout", ATTACH_IO_TIMEOUT_ABSENT);
 	d->queues = number_of(x, "queues", 0);
 	d->readonly = attribute_is(x, "readonly", "yes");

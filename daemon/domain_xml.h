@@ -31,7 +31,10 @@ int64_t domain_xml_qemu_user(const char *capabilities);
 /* By which a device of a domain is known as this attachment: "ua-iovd-root". */
 void domain_alias(const struct attachment_spec *spec, char alias[DOMAIN_ALIAS_SIZE]);
 
-/* The device element. */
+void domain_standby_alias(const struct attachment_spec *spec, char alias[DOMAIN_ALIAS_SIZE]);
+
+/* The device element; that of its standby (spec->vf.standby). */
+char *domain_xml_standby(const struct attachment_spec *spec);
 char *domain_xml_device(const struct registry *r, const struct attachment_spec *spec);
 
 /* The same XML with another socket for the disk of this alias, if it has that. */
@@ -55,7 +58,7 @@ char *domain_xml_set_host(const char *xml, const char *host);
 struct domain_description {
 	char device[PATH_MAX];
 	char name[64], owner[64], path[32], cache[32], on_error[32], target[32];
-	char pool[256], set[VF_SETTINGS_TEXT];
+	char pool[256], set[VF_SETTINGS_TEXT], standby[48];
 	uint64_t queues;
 	bool readonly;
 	struct attachment_rescue rescue;

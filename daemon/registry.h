@@ -70,6 +70,9 @@ struct attachment_vf {
 	char pool[256];              /* the rule that it was chosen by; "": it was named */
 	struct vf_settings settings; /* that it has while it is given */
 	struct vf_settings before;   /* that it gets back; nothing: not known yet */
+	char standby
+		[48]; /* "bridge:br0", "direct:eth0": what a virtio card with the same MAC is on,
+			     which carries on without it; "": there is none */
 };
 
 /* Of the interface of a VF's PF; NONE: it is no VF of an interface. */

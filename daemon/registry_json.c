@@ -75,6 +75,7 @@ static void put_vf(const struct attachment *a, struct json_out *o)
 	static const char *const links[ATTACHMENT_LINKS] = {
 		[ATTACHMENT_LINK_UP] = "up", [ATTACHMENT_LINK_DOWN] = "down"};
 	const struct attachment_vf *vf = &a->spec.vf;
+	const char *standby = strchr(vf->standby, ':');
 	char text[VF_SETTINGS_TEXT];
 
 	if (!vf->pool[0] && !vf->settings.has && !vf->before.has) {
@@ -86,6 +87,7 @@ static void put_vf(const struct attachment *a, struct json_out *o)
 	json_out_str(o, "pool", vf->pool[0] ? vf->pool : NULL);
 	json_out_str(o, "set", text[0] ? text : NULL);
 	json_out_str(o, "link", links[a->link]);
+	json_out_str(o, "standby", standby ? standby + 1 : NULL);
 	json_out_end(o);
 }
 

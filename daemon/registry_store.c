@@ -65,6 +65,7 @@ static const char *const migrations[] = {
 	UNKNOWN_SCHEMA,
 	VF_GIVEN_SCHEMA,
 	FAULTS_SCHEMA,
+	"ALTER TABLE attachment_vf ADD COLUMN standby TEXT NOT NULL DEFAULT '';",
 };
 
 const struct store_schema registry_schema = {

@@ -14,11 +14,14 @@
  */
 #include "daemon/vf_given.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "daemon/attach_op.h"
+#include "daemon/domain_xml.h"
 #include "daemon/inventory.h"
 #include "daemon/vf.h"
 #include "lib/log.h"
@@ -35,7 +38,7 @@ static int64_t spec_number(const struct attachment_spec *spec)
 int vf_given_keep(struct store *s, const struct attachment_spec *spec, struct err *e)
 {
 	static const char sql[] = "INSERT OR REPLACE INTO attachment_vf (number, pool, settings,"
-				  " before) VALUES (?, ?, ?, ?)";
+				  " before, standby) VALUES (?, ?, ?, ?, ?)";
 	const struct attachment_vf *vf = &spec->vf;
 	char settings[VF_SETTINGS_TEXT], before[VF_SETTINGS_TEXT];
 
@@ -45,7 +48,7 @@ int vf_given_keep(struct store *s, const struct attachment_spec *spec, struct er
 	vf_settings_write(&vf->before, before);
 	return store_run(s, sql,
 		STORE_BIND(STORE_INT(spec_number(spec)), STORE_TEXT(vf->pool), STORE_TEXT(settings),
-			STORE_TEXT(before)),
+			STORE_TEXT(before), STORE_TEXT(vf->standby)),
 		NULL, NULL, e);
 }
 
@@ -65,13 +68,15 @@ static bool read_settings(const struct store_row *row, int column, struct vf_set
 
 static int load_row(void *arg, const struct store_row *row)
 {
-	const char *pool = store_row_text(row, 1);
+	const char *pool = store_row_text(row, 1), *standby = store_row_text(row, 4);
 	char id[KEEPER_ID_SIZE];
 	struct attachment *a;
 
 	snprintf(id, sizeof(id), "a%lld", (long long)store_row_int(row, 0));
 	a = registry_by_id(arg, id);
-	if (a && !(pool && str_copy(a->spec.vf.pool, sizeof(a->spec.vf.pool), pool) &&
+	if (a && !(pool && standby &&
+			 str_copy(a->spec.vf.standby, sizeof(a->spec.vf.standby), standby) &&
+			 str_copy(a->spec.vf.pool, sizeof(a->spec.vf.pool), pool) &&
 			 read_settings(row, 2, &a->spec.vf.settings) &&
 			 read_settings(row, 3, &a->spec.vf.before)))
 		log_error("store: what the VF of %s was set to makes no sense", id);
@@ -80,7 +85,8 @@ static int load_row(void *arg, const struct store_row *row)
 
 int vf_given_load(struct store *s, struct registry *r, struct err *e)
 {
-	static const char sql[] = "SELECT number, pool, settings, before FROM attachment_vf";
+	static const char sql[] =
+		"SELECT number, pool, settings, before, standby FROM attachment_vf";
 
 	return store_run(s, sql, STORE_NO_BIND, load_row, r, e);
 }
@@ -108,19 +114,54 @@ static bool find_place(struct daemon *d, const struct attachment_spec *spec, str
 	return index >= 0 && sriov_interface(root, place->pf, interface, sizeof(interface));
 }
 
-int vf_given_choose(const struct device *device, const struct attach_wish *w, struct err *e)
+/* One that nobody else has, as far as chance goes. */
+static int make_mac(struct vf_settings *s, struct err *e)
+{
+	if (s->has & 1u << VF_MAC)
+		return 0;
+	if (getrandom(s->mac, sizeof(s->mac), 0) != sizeof(s->mac))
+		return err_sys(e, errno, "make up a MAC");
+	s->mac[0] = (uint8_t)((s->mac[0] & ~1u) | 2u);
+	s->has |= 1u << VF_MAC;
+	return 0;
+}
+
+static int choose_standby(struct attach_wish *w, struct err *e)
+{
+	struct attachment_vf *vf = &w->spec.vf;
+	const struct device *standby;
+
+	if (!w->standby)
+		return 0;
+	if (!w->spec.domain[0]) {
+		err_set(e, ERR_REFUSED, "VM-UNMANAGED", "%s is no libvirt domain", w->spec.vm);
+		return err_fix(e, "leave out --standby");
+	}
+	standby = inventory_resolve(w->d->inventory, w->standby, e);
+	if (!standby)
+		return -1;
+	if (standby->class != DEVICE_NET || strcmp(standby->parent, w->spec.device) == 0)
+		return err_set(e, ERR_REFUSED, "STANDBY", "%s is no network interface of the host",
+			w->standby);
+	snprintf(vf->standby, sizeof(vf->standby), "%s:%s",
+		strcmp(standby->net.kind, "bridge") == 0 ? DOMAIN_NET_BRIDGE : DOMAIN_NET_DIRECT,
+		standby->id);
+	return make_mac(&vf->settings, e);
+}
+
+int vf_given_choose(const struct device *device, struct attach_wish *w, struct err *e)
 {
 	const struct sysroot *root = inventory_sysroot(w->d->inventory);
 	char interface[DEVICE_NAME_MAX];
 
-	if (!w->spec.vf.settings.has)
+	if (!w->spec.vf.settings.has && !w->standby)
 		return 0;
 	if (!device->pci.physfn[0]) {
 		err_set(e, ERR_REFUSED, "VF-NONE", "%s is no virtual function", device->id);
-		return err_fix(e, "leave out --set");
+		return err_fix(e, "leave out --set and --standby");
 	}
 	if (sriov_interface(root, device->pci.physfn, interface, sizeof(interface)))
-		return 0;
+		return choose_standby(w, e);
 	err_set(e, ERR_REFUSED, "VF-NOT-NET", "%s is no network device", device->pci.physfn);
 	return err_evidence(e, "/sys/bus/pci/devices/%s/net has no interface", device->pci.physfn);
 }

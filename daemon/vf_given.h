@@ -22,8 +22,11 @@ int vf_given_unkeep(struct store *s, int64_t number, struct err *e);
 /* Fills it in for all attachments of the registry. */
 int vf_given_load(struct store *s, struct registry *r, struct err *e);
 
-/* Refused where `device` has no such settings as the wish has: VF-NONE, VF-NOT-NET. */
-int vf_given_choose(const struct device *device, const struct attach_wish *w, struct err *e);
+/*
+ * Refused where `device` has no such settings as the wish has, or cannot have its standby: VF-NONE,
+ * VF-NOT-NET, VM-UNMANAGED, STANDBY. With a standby it gets a MAC, if the wish has none.
+ */
+int vf_given_choose(const struct device *device, struct attach_wish *w, struct err *e);
 
 /* ERR_REFUSED (VF-DRIVER) if the driver of `pf` knows not all of `wanted`: `now` is what it shows. */
 int vf_given_check_known(const char *pf, const struct vf_settings *wanted,

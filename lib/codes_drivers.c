@@ -74,6 +74,10 @@ static const struct code_page pages[] = {
 			 "product=, switch=, vlan=.",
 		.seen = "The name that was given.",
 		.fix = "vf:eth1, vf:product=8086:10ca,vlan=10, vf:switch=0002c9fffe123456."},
+	{"STANDBY", "that is no standby for a virtual function",
+		.cause = "The standby is a virtio card on an interface or a bridge of the host.",
+		.seen = "The class of the device that was named.",
+		.fix = "Name a bridge, or an interface, that leads to the same network."},
 	{"VF-NOT-NET", "that virtual function is no network's",
 		.cause = "MAC, VLAN and the like are set by the network interface of the physical "
 			 "function, "

@@ -150,6 +150,33 @@ START_TEST(an_alias_has_no_dot)
 }
 END_TEST
 
+START_TEST(a_function_and_its_standby_know_each_other)
+{
+	struct attachment_spec spec = {.name = "lan",
+		.device = "0000:41:10.1",
+		.path = ATTACHMENT_PASSTHROUGH,
+		.vf = {.standby = "bridge:br0",
+			.settings = {.has = 1u << VF_MAC, .mac = {0x52, 0x54, 0, 1, 2, 3}}}};
+	auto_free char *function = domain_xml_device(NULL, &spec);
+	auto_free char *bridge = domain_xml_standby(&spec), *direct = NULL;
+
+	ck_assert_str_eq(function,
+		"<hostdev mode='subsystem' type='pci' managed='no'><source>"
+		"<address domain='0x0000' bus='0x41' slot='0x10' function='0x1'/></source>"
+		"<teaming type='transient' persistent='ua-iovd-lan-standby'/>"
+		"<alias name='ua-iovd-lan'/></hostdev>");
+	ck_assert_str_eq(bridge,
+		"<interface type='bridge'><mac address='52:54:00:01:02:03'/>"
+		"<source bridge='br0'/><model type='virtio'/><teaming type='persistent'/>"
+		"<alias name='ua-iovd-lan-standby'/></interface>");
+	str_copy(spec.vf.standby, sizeof(spec.vf.standby), "direct:eth0");
+	direct = domain_xml_standby(&spec);
+	ck_assert_ptr_nonnull(strstr(direct, "<source dev='eth0' mode='bridge'/>"));
+	spec.vf.settings.has = 0; /* which its definition does without */
+	ck_assert_ptr_null(domain_xml_standby(&spec));
+}
+END_TEST
+
 static int count_description(void *arg, const struct domain_description *d, struct err *e)
 {
 	unsigned int *count = arg;
@@ -194,4 +221,5 @@ END_TEST
 UNIT_MAIN(memory_is_shared_as_a_whole_or_by_cells, memory_is_made_to_be_shared_and_all_else_stays,
 	a_disk_gets_a_name_that_neither_definition_has, the_user_is_that_of_the_model_dac,
 	a_socket_is_set_for_its_alias_only, a_description_says_where_it_was_written,
-	an_alias_has_no_dot, a_description_is_read_with_and_without_prefix)
+	an_alias_has_no_dot, a_function_and_its_standby_know_each_other,
+	a_description_is_read_with_and_without_prefix)
