@@ -170,6 +170,8 @@ class HostSink:
     def __init__(self, network, port=PORT):
         self.address, self.port = HOST, port
         self._socket = network.socket()
+        # A connection of the sink before may not be forgotten yet.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((HOST, port))
         self._socket.listen(1)
         self._digest = hashlib.sha256()
