@@ -7,7 +7,7 @@ from lib.proc import Failed
 from lib.report import main
 from test_domain_move import under_work
 
-MOVES = 2
+MOVES = 1
 
 
 def refused(pair, code):

@@ -14,7 +14,7 @@ from lib.proc import Failed, Process, until
 from lib.report import main
 from lib.servers import program
 
-MOVES = 4
+MOVES = 3
 MIB = 4
 
 
