@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd
+# lab: amdvi
 # timeout: 900
 # needs: guest
 """PCI functions of a libvirt domain (<hostdev managed='no'>): given while it is off and while it runs,
