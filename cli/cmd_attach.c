@@ -104,6 +104,9 @@ const struct cmd cmd_attach = {
 					"spares STALE-SPARE, LATE-WRITE"},
 			{"--on-error", "on_error", CMD_TEXT, .choices = "report|hold",
 				.help = "tell the machine, or keep its requests until 'recover'"},
+			{"--on-fault", "on_fault", CMD_TEXT, .choices = "report|block",
+				.help = "a storm of DMA faults is reported, or the device's DMA "
+					"blocked"},
 			{"--spare", "spare", CMD_LIST, "DEVICE",
 				.help = "another path, that takes over by itself; may be repeated"},
 			{"--fence", "fence", CMD_TEXT, "CMD",

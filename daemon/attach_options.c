@@ -25,6 +25,7 @@ static const struct json_field attach_fields[] = {
 	FIELD(owner, STRING),
 	FIELD(allow, STRING),
 	FIELD(on_error, STRING),
+	FIELD(on_fault, STRING),
 	FIELD(spare, ARRAY),
 	FIELD(fence, STRING, .max = ATTACHMENT_FENCE_SIZE - 1),
 	FIELD(io_timeout_ms, U64, .max = ATTACH_IO_TIMEOUT_MAX_MS,
@@ -71,6 +72,20 @@ static int choose_on_error(const char *wanted, struct attachment_spec *spec, str
 	}
 	err_set(e, ERR_USAGE, "ON-ERROR", "%.64s is nothing that can be done on errors", wanted);
 	return err_fix(e, "report or hold");
+}
+
+static int choose_on_fault(const char *wanted, struct attachment_spec *spec, struct err *e)
+{
+	if (!wanted)
+		return 0;
+	for (unsigned int i = 0; i < ON_FAULTS; i++) {
+		if (strcmp(wanted, attachment_on_fault_names[i]) != 0)
+			continue;
+		spec->passthrough.on_fault = (enum attachment_on_fault)i;
+		return 0;
+	}
+	err_set(e, ERR_USAGE, "ON-FAULT", "%.64s is nothing that can be done on faults", wanted);
+	return err_fix(e, "report or block");
 }
 
 /* A domain's QEMU is libvirt's. */
@@ -167,6 +182,9 @@ int attach_options_check_path(const struct attachment_spec *spec, struct err *e)
 		return err_fix(e, "a VMM that you start yourself emulates devices by itself: its "
 				  "manual says how");
 	}
+	if (spec->path != ATTACHMENT_PASSTHROUGH && spec->passthrough.on_fault != ON_FAULT_REPORT)
+		return err_set(e, ERR_USAGE, "PATH",
+			"only what is passed through can be blocked on faults");
 	if (spec->path == ATTACHMENT_PARAVIRT ||
 		(!r->spare_count && !r->fence[0] && !r->io_timeout_ms))
 		return 0;
@@ -206,7 +224,8 @@ int attach_options_read(const struct attach_args *a, struct attach_wish *w, stru
 	w->standby = a->standby;
 	w->dry_run = a->dry_run;
 	if (choose_cache(a->cache, spec, e) < 0 || choose_owner(a->owner, w, e) < 0 ||
-		choose_on_error(a->on_error, spec, e) < 0 || choose_rescue(a, spec, e) < 0 ||
+		choose_on_error(a->on_error, spec, e) < 0 ||
+		choose_on_fault(a->on_fault, spec, e) < 0 || choose_rescue(a, spec, e) < 0 ||
 		(a->set && vf_settings_read(a->set, &spec->vf.settings, e) < 0))
 		return -1;
 	return choose_allow(a->allow, w, e);
@@ -249,6 +268,7 @@ int attach_options_check_same(const struct attachment *there, const struct attac
 	if (has->readonly == wanted->readonly && (!a->queues || has->queues == wanted->queues) &&
 		(!a->cache || has->cache == wanted->cache) &&
 		(!a->on_error || has->on_error == wanted->on_error) &&
+		(!a->on_fault || has->passthrough.on_fault == wanted->passthrough.on_fault) &&
 		(!a->owner || strcmp(has->owner, wanted->owner) == 0) &&
 		rescue_is_same(has, wanted, a) && vf_is_same(&has->vf, a))
 		return 0;

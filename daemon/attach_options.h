@@ -10,8 +10,8 @@
 #define ATTACH_IO_TIMEOUT_MAX_MS 86400000
 
 struct attach_args {
-	const char *device, *vm, *path, *as, *cache, *owner, *allow, *on_error, *fence, *set,
-		*standby;
+	const char *device, *vm, *path, *as, *cache, *owner, *allow, *on_error, *on_fault, *fence,
+		*set, *standby;
 	const struct json *spare;
 	uint64_t queues, io_timeout_ms;
 	bool readonly, dry_run, fix;

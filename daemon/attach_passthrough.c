@@ -357,6 +357,8 @@ static void passthrough_keep_up(struct daemon *d, struct attachment *a, const st
 		a->is_untrusted = true;
 	else if (!failed)
 		a->is_untrusted = false;
+	if (!failed) /* it is as new */
+		a->storm = (struct attachment_storm){.seen = 0};
 	/* Its gate is open: whether somebody has come through already is looked at after that is said. */
 	if (!failed)
 		registry_set_state(d->registry, a, ATTACHMENT_READY, NULL);

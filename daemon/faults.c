@@ -164,7 +164,8 @@ static bool is_same_page(const char *a, const char *b)
 static bool is_alike(const struct fault_entry *a, const struct fault_entry *b)
 {
 	return strcmp(a->device, b->device) == 0 && strcmp(a->code, b->code) == 0 &&
-	       strcmp(a->source, b->source) == 0 && a->stream == b->stream;
+	       strcmp(a->source, b->source) == 0 && a->stream == b->stream &&
+	       strcmp(a->attachment, b->attachment) == 0;
 }
 
 /* The entry in which one like this is to be counted, or NULL: it deserves its own. */
@@ -220,19 +221,24 @@ static void count_one(struct faults *f, struct fault_entry *x, const struct faul
 	faults_touch(f, x);
 }
 
-void faults_add(struct faults *f, const struct fault_entry *like)
+void faults_tell(struct faults *f, const struct fault_entry *like)
 {
-	struct fault_entry *x = find_alike(f, like);
+	struct fault_entry *x = entry_new(f, like);
 
-	if (x) {
-		count_one(f, x, like);
-		return;
-	}
-	x = entry_new(f, like);
 	if (!x)
 		return;
 	entry_log(x);
 	entry_say(f, x, "added");
+}
+
+void faults_add(struct faults *f, const struct fault_entry *like)
+{
+	struct fault_entry *x = find_alike(f, like);
+
+	if (x)
+		count_one(f, x, like);
+	else
+		faults_tell(f, like);
 }
 
 static void entry_describe(const struct fault *fault, struct fault_entry *x)
@@ -254,6 +260,21 @@ static void entry_describe(const struct fault *fault, struct fault_entry *x)
 			i ? " " : "", fault->raw[i]);
 }
 
+static bool is_dma(const struct fault *fault)
+{
+	return fault->kind == FAULT_UNMAPPED || fault->kind == FAULT_ACCESS ||
+	       fault->kind == FAULT_STREAM || fault->kind == FAULT_INTERRUPT;
+}
+
+static void judge(struct faults *f, const struct fault *fault, const struct fault_entry *like)
+{
+	struct attachment *a =
+		like->attachment[0] ? registry_by_id(f->d->registry, like->attachment) : NULL;
+
+	if (a && is_dma(fault) && like->time_ms + FAULTS_FRESH_MS >= utc_now_ms())
+		faults_policy_fault(f, a);
+}
+
 void faults_take(struct faults *f, const struct fault *fault, uint64_t time_ms)
 {
 	struct fault_entry like = {.time_ms = time_ms, .latest_ms = time_ms};
@@ -269,20 +290,44 @@ void faults_take(struct faults *f, const struct fault *fault, uint64_t time_ms)
 	x = find_alike(f, &like);
 	if (x) {
 		count_one(f, x, &like);
-		return;
+	} else {
+		str_copy(like.class, sizeof(like.class),
+			fault_class_names[faults_classify(f, fault, &like)]);
+		faults_tell(f, &like);
 	}
-	str_copy(like.class, sizeof(like.class),
-		fault_class_names[faults_classify(f, fault, &like)]);
-	faults_add(f, &like);
+	judge(f, fault, &like);
+}
+
+/* Whose those are that were left out: those of all that had any of late, if that is one. */
+static struct attachment *only_one_of_late(struct faults *f, const char *source)
+{
+	uint64_t now = utc_now_ms();
+	const struct fault_entry *one = NULL;
+
+	for (struct list_node *node = f->entries.prev; node != &f->entries; node = node->prev) {
+		const struct fault_entry *x = list_entry(node, struct fault_entry, node);
+
+		if (strcmp(x->source, source) != 0 || x->latest_ms + FAULTS_FRESH_MS < now)
+			continue;
+		if (one && strcmp(one->device, x->device) != 0)
+			return NULL;
+		one = x;
+	}
+	return one && one->attachment[0] ? registry_by_id(f->d->registry, one->attachment) : NULL;
 }
 
 void faults_suppressed(struct faults *f, enum fault_source source, uint64_t count)
 {
+	const char *name = fault_source_names[source];
+	struct attachment *a = f->is_behind ? NULL : only_one_of_late(f, name);
+
 	f->suppressed += count;
+	if (a)
+		faults_policy_left_out(f, a, count);
 	for (struct list_node *node = f->entries.prev; node != &f->entries; node = node->prev) {
 		struct fault_entry *x = list_entry(node, struct fault_entry, node);
 
-		if (strcmp(x->source, fault_source_names[source]) != 0)
+		if (strcmp(x->source, name) != 0)
 			continue;
 		x->suppressed += count;
 		faults_touch(f, x);

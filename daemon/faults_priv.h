@@ -111,7 +111,8 @@ struct faults {
 /* A fault that came at this time. */
 void faults_take(struct faults *f, const struct fault *fault, uint64_t time_ms);
 
-/* One that is known already, but for its number; alike ones are counted. */
+/* An entry, but for its number / the same where one like it is only counted. */
+void faults_tell(struct faults *f, const struct fault_entry *like);
 void faults_add(struct faults *f, const struct fault_entry *like);
 
 /* The kernel left out `count` of a source. */
@@ -138,6 +139,12 @@ struct attachment *faults_attachment(const struct faults *f, const char *device)
 enum fault_class faults_classify(
 	struct faults *f, const struct fault *fault, const struct fault_entry *entry);
 void faults_map_release(struct faults *f);
+
+/* --- faults_policy.c -------------------------------------------------------------------------- */
+
+/* A fault of `a` came / `count` more of a source were left out. */
+void faults_policy_fault(struct faults *f, struct attachment *a);
+void faults_policy_left_out(struct faults *f, struct attachment *a, uint64_t count);
 
 /* --- faults_errors.c -------------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 #include "daemon/backing.h"
 #include "daemon/binding_works.h"
 #include "daemon/config_reader.h"
+#include "daemon/faults_hand.h"
 #include "daemon/fence.h"
 #include "daemon/file_look.h"
 #include "daemon/group_type.h"
@@ -14,6 +15,7 @@
 
 const struct hand_work hand_works[] = {
 	{"config", sizeof(struct config_batch), config_work_read},
+	{FAULTS_WORK_BLOCK, sizeof(struct faults_blocked), faults_work_block},
 	{FENCE_WORK, 0, fence_work_run},
 	{"group-type", 0, group_type_work},
 	{NBD_WORK_END, sizeof(struct nbd_end), nbd_work_end},

@@ -63,6 +63,12 @@ const char *const attachment_on_error_names[] = {
 };
 static_assert(ARRAY_SIZE(attachment_on_error_names) == ON_ERRORS, "a name for each");
 
+const char *const attachment_on_fault_names[] = {
+	[ON_FAULT_REPORT] = "report",
+	[ON_FAULT_BLOCK] = "block",
+};
+static_assert(ARRAY_SIZE(attachment_on_fault_names) == ON_FAULTS, "a name for each");
+
 #define TO(state) (1u << ATTACHMENT_##state)
 
 /* What a worker that serves may say of itself. */

@@ -55,8 +55,14 @@ extern const char *const attachment_path_names[ATTACHMENT_PATHS];
 
 #define ATTACHMENT_MAX_COMPANIONS 31
 
+/* What is done about a storm of faults (daemon/faults_policy.c). The numbers are in the store. */
+enum attachment_on_fault { ON_FAULT_REPORT, ON_FAULT_BLOCK, ON_FAULTS };
+
+extern const char *const attachment_on_fault_names[ON_FAULTS];
+
 /* What passing a device through has to remember of it. */
 struct attachment_passthrough {
+	enum attachment_on_fault on_fault;
 	/* Functions of its group that go with it; the first `companion_count` of them. */
 	char companions[ATTACHMENT_MAX_COMPANIONS][PCI_ADDR_MAX];
 	unsigned int companion_count;
@@ -151,6 +157,17 @@ enum attachment_kept { KEPT_PREPARING, KEPT_ATTACHED, KEPT_DETACHING };
 /* What has come of ending its path (daemon/fence.h), while requests are to be carried. */
 enum attachment_fencing { FENCING_NONE, FENCING_RUNS, FENCING_FAILED, FENCING_DONE };
 
+/* Faults of late, and what was done about them (daemon/faults_policy.c). */
+struct attachment_storm {
+	uint64_t began_ms; /* of the window, for which both are counted */
+	uint64_t seen, left_out;
+	uint64_t blocked_ms;   /* when it was blocked last; 0: never */
+	unsigned int blocks;   /* in a row */
+	bool is_being_blocked; /* a hand is at it */
+	bool is_given_up;      /* it stays blocked, until it is made as new */
+	char action[200];      /* what a person has to do; or "" */
+};
+
 /* How its spares take turns (daemon/spare.c). */
 struct attachment_turn {
 	bool is_busy; /* one of them is being looked at, or takes over */
@@ -180,8 +197,9 @@ struct attachment {
 	bool busy;          /* an operation is at it */
 	struct attach_op *renewal; /* that operation, if it is attach_renew() */
 	/* passthrough */
-	pid_t vmm_pid;     /* who has it open, or 0 */
-	bool has_cdev;     /* it can be opened by a node of its own, besides its group's */
+	pid_t vmm_pid; /* who has it open, or 0 */
+	bool has_cdev; /* it can be opened by a node of its own, besides its group's */
+	struct attachment_storm storm;
 	bool is_untrusted; /* it could not be reset, or was not as it should be afterwards */
 	enum attachment_link link;
 	struct attachment_turn turn;

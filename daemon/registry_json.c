@@ -109,6 +109,8 @@ static void put_pending_action(const struct attachment *a, struct json_out *o)
 			o, key, "start the VM from the memory that was saved with its I/O state");
 	else if (a->reason[0])
 		json_out_fmt(o, key, "look at its disk: %s", a->reason);
+	else if (a->storm.action[0])
+		json_out_str(o, key, a->storm.action);
 	else
 		json_out_null(o, key);
 }
@@ -167,6 +169,7 @@ static void put_members(const struct registry *r, const struct attachment *a, st
 	put_session(a, o);
 	put_pending_action(a, o);
 	json_out_str(o, "on_error", attachment_on_error_names[a->spec.on_error]);
+	json_out_str(o, "on_fault", attachment_on_fault_names[a->spec.passthrough.on_fault]);
 	put_rescue(&a->spec.rescue, o);
 	put_vf(a, o);
 	json_out_array(o, "vmm_args");

@@ -66,6 +66,7 @@ static const char *const migrations[] = {
 	VF_GIVEN_SCHEMA,
 	FAULTS_SCHEMA,
 	"ALTER TABLE attachment_vf ADD COLUMN standby TEXT NOT NULL DEFAULT '';",
+	"ALTER TABLE attachment ADD COLUMN on_fault INTEGER NOT NULL DEFAULT 0;",
 };
 
 const struct store_schema registry_schema = {
@@ -236,6 +237,18 @@ static int load_spare(void *arg, const struct store_row *row)
 	return 0;
 }
 
+static int load_on_fault(void *arg, const struct store_row *row)
+{
+	struct attachment *a;
+	char id[KEEPER_ID_SIZE];
+
+	snprintf(id, sizeof(id), "a%lld", (long long)store_row_int(row, 0));
+	a = registry_by_id(arg, id);
+	if (a)
+		a->spec.passthrough.on_fault = ON_FAULT_BLOCK;
+	return 0;
+}
+
 static int load_number(void *arg, const struct store_row *row)
 {
 	struct registry *r = arg;
@@ -255,6 +268,7 @@ int registry_load(struct registry *r, struct err *e)
 		" FROM attachment ORDER BY number";
 	static const char companions[] = "SELECT device, number FROM companion ORDER BY rowid";
 	static const char spares[] = "SELECT device, number FROM spare ORDER BY number, place";
+	static const char block[] = "SELECT number FROM attachment WHERE on_fault = 1";
 	static const char next[] = "SELECT next_number FROM counter";
 
 	if (store_run(r->store, next, STORE_NO_BIND, load_number, r, e) < 0)
@@ -262,7 +276,8 @@ int registry_load(struct registry *r, struct err *e)
 	if (store_run(r->store, rows, STORE_NO_BIND, load_row, r, e) < 0)
 		return -1;
 	if (store_run(r->store, spares, STORE_NO_BIND, load_spare, r, e) < 0 ||
-		vf_given_load(r->store, r, e) < 0)
+		vf_given_load(r->store, r, e) < 0 ||
+		store_run(r->store, block, STORE_NO_BIND, load_on_fault, r, e) < 0)
 		return -1;
 	return store_run(r->store, companions, STORE_NO_BIND, load_companion, r, e);
 }
@@ -308,6 +323,15 @@ static int keep_spares(struct registry *r, const struct attachment_spec *s, stru
 	return 0;
 }
 
+static int keep_on_fault(struct registry *r, const struct attachment_spec *s, struct err *e)
+{
+	static const char sql[] = "UPDATE attachment SET on_fault = ? WHERE number = ?";
+
+	return store_run(r->store, sql,
+		STORE_BIND(STORE_INT(s->passthrough.on_fault), STORE_INT(spec_number(s))), NULL,
+		NULL, e);
+}
+
 static int keep_rows(struct registry *r, const struct attachment *a, struct err *e)
 {
 	static const char row[] =
@@ -333,7 +357,7 @@ static int keep_rows(struct registry *r, const struct attachment *a, struct err 
 		    NULL, NULL, e) < 0)
 		return -1;
 	if (keep_companions(r, s, e) < 0 || keep_spares(r, s, e) < 0 ||
-		vf_given_keep(r->store, s, e) < 0)
+		keep_on_fault(r, s, e) < 0 || vf_given_keep(r->store, s, e) < 0)
 		return -1;
 	return store_run(r->store, next, STORE_BIND(STORE_INT(spec_number(s) + 1)), NULL, NULL, e);
 }

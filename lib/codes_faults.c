@@ -69,6 +69,27 @@ static const struct code_page pages[] = {
 			"something.",
 		.fix = "Few correctable ones are ordinary. Many: look at the slot, the riser, the "
 		       "cable; a QEMU stops its machine on others."},
+	{"FAULT-STORM", "a device does not cease to cause faults",
+		.cause = "Fifty faults in a quarter of a minute are no accident: its driver, or "
+			 "the device itself, goes wrong. Each costs the host time.",
+		.seen = "Faults of the device, and those that the kernel left out while only it "
+			"had "
+			"any.",
+		.fix = "Look at the guest. iovctl attach --on-fault block ends such a storm by "
+		       "itself."},
+	{"FAULT-BLOCKED", "a device was blocked and reset for its faults",
+		.cause = "It was attached with --on-fault block, and a storm of faults came. Its "
+			 "DMA "
+			 "was switched off, it was reset, and it answers.",
+		.seen = "Its configuration space, after the reset.",
+		.fix = "The guest's driver has to set it up anew: reload it, or reboot the guest."},
+	{"FAULT-GIVEN-UP", "a device that causes faults was given up",
+		.cause = "Its DMA was switched off, and it could not be reset, or it went on as "
+			 "before. It stays blocked.",
+		.seen = "What the reset answered; its configuration space; or the third storm "
+			"within five minutes.",
+		.fix = "End its machine: then it is reset anew, and given away again only if that "
+		       "works. Else take its power away."},
 	{"FAULT-LOST", "records of the kernel's log were lost",
 		.cause = "The kernel said more than could be read before it was overwritten. "
 			 "Faults may have been among it.",

@@ -21,6 +21,11 @@ static const struct code_page pages[] = {
 		.cause = "A disk is used past the host's page cache (none), or through it "
 			 "(writeback).",
 		.seen = "The word that was given.", .fix = "--cache none or --cache writeback."},
+	{"ON-FAULT", "there is no such thing to do on faults",
+		.cause = "A storm of DMA faults is reported, or the device that causes it is "
+			 "blocked "
+			 "and reset.",
+		.seen = "The option's value.", .fix = "--on-fault report or --on-fault block."},
 	{"ON-ERROR", "there is no such thing to do on errors",
 		.cause = "A request that the disk cannot do is reported to the guest, or held.",
 		.seen = "The word that was given.", .fix = "--on-error report or --on-error hold."},

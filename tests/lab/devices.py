@@ -36,7 +36,7 @@ ROLES = {
             "nvme-ns,bus=data,drive=data",
         ),
     ),
-    "igb": Role(0x11, IGB, ("igb,bus={bus},netdev=net0,mac=52:54:00:1a:b0:00",)),
+    "igb": Role(0x11, IGB, ("igb,id=igb,bus={bus},netdev=net0,mac=52:54:00:1a:b0:00",)),
     # What the host stands on: the disk beneath /, the interface of the default route.
     "root": Role(0x12, NVME, ("nvme,serial=lab-root,bus={bus},drive=root",)),
     "uplink": Role(0x13, IGB, ("igb,bus={bus},netdev=net1,mac=52:54:00:1a:b0:01",)),

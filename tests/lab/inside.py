@@ -269,6 +269,57 @@ class Edu:
         self._dma(self.BUFFER, address, count, self._TO_MEMORY)
 
 
+class Monitor:
+    """QEMU's monitor of the machine that this host is, and what QEMU itself writes: its traces."""
+
+    _OUTPUT = pathlib.Path("/run/lab/results/qemu.log")
+
+    def __init__(self):
+        ports = pathlib.Path("/sys/class/virtio-ports").iterdir()
+        name = next(port.name for port in ports if read(port / "name") == "monitor")
+        self._port = open(f"/dev/{name}", "r+b", buffering=0)
+        self._rest, self._asked = b"", 0
+        self._say("qmp_capabilities", {})  # refused, when an earlier topic has been here
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._port.close()
+
+    def _line(self):
+        while b"\n" not in self._rest:
+            self._rest += self._port.read(4096)
+        line, self._rest = self._rest.split(b"\n", 1)
+        return json.loads(line)
+
+    def _say(self, command, arguments):
+        """Its answer, an error too."""
+        self._asked += 1
+        request = {"execute": command, "arguments": arguments, "id": self._asked}
+        self._port.write(json.dumps(request).encode() + b"\n")
+        while (answer := self._line()).get("id") != self._asked:
+            pass  # the greeting, events
+        return answer
+
+    def _ask(self, command, **arguments):
+        answer = self._say(command, arguments)
+        expect("return" in answer, f"QEMU: {command} {arguments}: {answer}")
+        return answer["return"]
+
+    def tell(self, line):
+        """A command of the human monitor; what it answers."""
+        return self._ask("human-monitor-command", **{"command-line": line}).strip()
+
+    def trace(self, event):
+        """Has QEMU write a line for each event of this name, from now on."""
+        expect_equal(self.tell(f"trace-event {event} on"), "", f"trace of {event}")
+
+    def traced(self, pattern):
+        """What of QEMU's output matches."""
+        return re.findall(pattern, self._OUTPUT.read_text(errors="replace"))
+
+
 # --- iovd -----------------------------------------------------------------------------------------
 
 

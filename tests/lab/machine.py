@@ -129,14 +129,19 @@ class Machine:
             booted.stage(host.platform.build(), folder / "stage")
         ours, theirs = socket.socketpair()
         self._monitor, monitor = socket.socketpair()
+        asks, answers = socket.socketpair()
         self._lines = ours.makefile("rb")
-        fds = {"lab": theirs.fileno(), "monitor": monitor.fileno()}
+        ends = {"lab": theirs, "monitor": monitor, "asks": asks, "answers": answers}
+        fds = {name: end.fileno() for name, end in ends.items()}
         argv = [*qemu_words(host, folder), "-mon", "chardev=monitor,mode=control"]
+        # The host's own monitor, which topics ask by a port (inside.Monitor).
+        argv += ["-mon", "chardev=answers,mode=control"]
+        argv += ["-device", "virtserialport,chardev=asks,name=monitor"]
         for name, fd in fds.items():
             argv += ["-chardev", f"socket,id={name},fd={fd}"]
         environment = {**os.environ, **host.platform.qemu()[1]}
         self._process = proc.Process(argv, self._log, pass_fds=fds.values(), env=environment)
-        for end in (ours, theirs, monitor):
+        for end in (ours, *ends.values()):
             end.close()
         threading.Thread(target=self._read, daemon=True).start()
 
