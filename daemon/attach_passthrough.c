@@ -54,18 +54,34 @@ static void op_bound(void *arg, const struct err *e)
 	op_wake(arg, e);
 }
 
-static void op_hand_done(void *arg, const void *result, size_t len, int fd, const struct err *e)
+/* The first time that it says who it is: from then on it must be that one. */
+static int note_identity(struct attach_op *op, const struct passthrough_identity *is, struct err *e)
 {
-	(void)result;
-	(void)len;
+	struct attachment_passthrough *p = &op->a->spec.passthrough;
+
+	if (p->serial[0] || !is->serial[0] || op->verb == ATTACH_DETACH ||
+		op->verb == ATTACH_DETACH_DOMAIN)
+		return 0;
+	str_copy(p->serial, sizeof(p->serial), is->serial);
+	return registry_keep_serial(op->d->registry, op->a, e);
+}
+
+static void op_reset_done(void *arg, const void *result, size_t len, int fd, const struct err *e)
+{
+	struct err kept = ERR_INIT;
+
 	close_fd(&fd);
+	if (!e && len >= sizeof(struct passthrough_identity) &&
+		note_identity(arg, result, &kept) < 0)
+		e = &kept;
 	op_wake(arg, e);
 }
 
 static int op_hand(struct attach_op *op, struct stages *x, const char *const words[HAND_WORDS],
 	uint64_t deadline_ms, struct err *e)
 {
-	if (hands_do(op->d->hands, op->a->spec.device, words, deadline_ms, op_hand_done, op, e) < 0)
+	if (hands_do(op->d->hands, op->a->spec.device, words, deadline_ms, op_reset_done, op, e) <
+		0)
 		return -1;
 	return op_wait(op, x, NULL, NULL, 0, e);
 }
@@ -191,8 +207,10 @@ static int passthrough_reset(struct stages *x, void *arg, struct err *e)
 	struct attach_op *op = arg;
 	const struct attachment_passthrough *p = &op->a->spec.passthrough;
 	char ids[(1 + ATTACHMENT_MAX_COMPANIONS) * PCI_ADDR_MAX], wait[16];
-	const char *const words[HAND_WORDS] = {
-		"vfio-reset", ids, p->no_reset_boot[0] ? "keep" : "reset", wait};
+	bool detaches = op->verb == ATTACH_DETACH || op->verb == ATTACH_DETACH_DOMAIN;
+	/* Whatever is there can be detached. */
+	const char *const words[HAND_WORDS] = {"vfio-reset", ids,
+		p->no_reset_boot[0] ? "keep" : "reset", wait, detaches ? "" : p->serial};
 	int len = snprintf(ids, sizeof(ids), "%s", op->a->spec.device);
 
 	for (unsigned int i = 0; i < p->companion_count; i++)

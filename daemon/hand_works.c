@@ -24,7 +24,7 @@ const struct hand_work hand_works[] = {
 	{FILE_LOOK_WORK, sizeof(struct inventory_look), file_look_work},
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},
 	{BINDING_WORK_MAKE, 0, binding_work_make},
-	{"vfio-reset", 0, passthrough_work_reset},
+	{"vfio-reset", sizeof(struct passthrough_identity), passthrough_work_reset},
 	{HANDOVER_WORK_OPEN, 0, handover_work_open},
 	{"sync", 0, backing_work_sync},
 	{"vf-look", sizeof(struct sriov_facts), vf_work_look},

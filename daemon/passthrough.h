@@ -64,11 +64,16 @@ void passthrough_try_again(struct passthrough *p, const struct attachment *a);
 /* --- by a hand -------------------------------------------------------------------------------- */
 
 /*
- * The work "vfio-reset FUNCTIONS HOW MS", FUNCTIONS being ids with commas between: opens them all
+ * The work "vfio-reset FUNCTIONS HOW MS SERIAL", FUNCTIONS being ids with commas between: opens them all
  * in an address space with nothing mapped (as soon as nobody else has them open, for up to MS
  * milliseconds), resets each, alone or by its bus, and checks that it came back as it should:
  * config space readable, bus master off, BARs sane. HOW is "reset", or "keep": one that has no
- * reset is only checked. ERR_BUSY (DEV-TAKEN): it is open; ERR_REFUSED (DEV-NO-RESET); ERR_FAILED
+ * reset is only checked. SERIAL is the serial number that the first one must have, and has told before
+ * ("": none is known); the result is the one it has. ERR_HOST_CHANGED (DEV-GONE): it is another
+ * device, and nothing was done to it. ERR_BUSY (DEV-TAKEN): it is open; ERR_REFUSED (DEV-NO-RESET); ERR_FAILED
  * (DEV-RESET).
  */
+struct passthrough_identity {
+	char serial[PASSTHROUGH_SERIAL_SIZE]; /* "0x..."; "": it has none */
+};
 int passthrough_work_reset(char **words, void *result, int *fd, struct err *e);

@@ -16,12 +16,15 @@
 #include "daemon/passthrough.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "lib/cleanup.h"
 #include "lib/iommu/iommu.h"
+#include "lib/iommu/pci_path.h"
 #include "lib/iommu/vfio_device.h"
 #include "lib/sysfs.h"
 
@@ -140,16 +143,36 @@ static int reset_all(struct held *h, bool must, struct err *e)
 	return 0;
 }
 
+/* --- who it is -------------------------------------------------------------------------------- */
+
+/* Before anything is done to it: what is there may be another one, with data of its own. */
+static int check_serial(
+	const struct held *h, const char *wanted, struct passthrough_identity *is, struct err *e)
+{
+	const char *id = vfio_device_id(h->functions[0]);
+	struct pci_config c;
+
+	*is = (struct passthrough_identity){.serial = ""};
+	if (pci_config_read(h->root, id, &c) && c.has_serial)
+		snprintf(is->serial, sizeof(is->serial), "0x%" PRIx64, c.serial);
+	if (!wanted[0] || !is->serial[0] || strcmp(wanted, is->serial) == 0)
+		return 0;
+	err_set(e, ERR_HOST_CHANGED, "DEV-GONE", "another device is at %s now", id);
+	err_evidence(e, "its serial number is %s, and was %s", is->serial, wanted);
+	return err_fix(e, "put the one that was there back, or detach what was attached");
+}
+
 int passthrough_work_reset(char **words, void *result, int *fd, struct err *e)
 {
 	auto_held struct held h = {.count = 0};
 	uint64_t wait_ms;
 
-	(void)result;
 	(void)fd;
 	if (parse_u64(words[2], UINT32_MAX, &wait_ms) < 0)
 		return err_set(e, ERR_FAILED, "HAND", "%s is no time", words[2]);
 	if (open_all(&h, words[0], now_ms() + wait_ms, e) < 0)
 		return err_wrap(e, "block it");
+	if (check_serial(&h, words[3], result, e) < 0)
+		return -1;
 	return reset_all(&h, strcmp(words[1], "reset") == 0, e);
 }

@@ -55,6 +55,8 @@ extern const char *const attachment_path_names[ATTACHMENT_PATHS];
 
 #define ATTACHMENT_MAX_COMPANIONS 31
 
+#define PASSTHROUGH_SERIAL_SIZE 20
+
 /* What is done about a storm of faults (daemon/faults_policy.c). The numbers are in the store. */
 enum attachment_on_fault { ON_FAULT_REPORT, ON_FAULT_BLOCK, ON_FAULTS };
 
@@ -63,6 +65,7 @@ extern const char *const attachment_on_fault_names[ON_FAULTS];
 /* What passing a device through has to remember of it. */
 struct attachment_passthrough {
 	enum attachment_on_fault on_fault;
+	char serial[PASSTHROUGH_SERIAL_SIZE]; /* that the device says it has; "": not known */
 	/* Functions of its group that go with it; the first `companion_count` of them. */
 	char companions[ATTACHMENT_MAX_COMPANIONS][PCI_ADDR_MAX];
 	unsigned int companion_count;
@@ -273,6 +276,8 @@ extern const struct store_schema registry_schema;
 int registry_load(struct registry *r, struct err *e);
 
 int registry_keep(struct registry *r, const struct attachment *a, struct err *e);
+/* The serial number that its device has said. */
+int registry_keep_serial(struct registry *r, const struct attachment *a, struct err *e);
 int registry_keep_as(
 	struct registry *r, struct attachment *a, enum attachment_kept kept, struct err *e);
 /* `gate`: SESSION_GATE_..., 0 for open. */

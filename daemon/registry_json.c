@@ -170,6 +170,8 @@ static void put_members(const struct registry *r, const struct attachment *a, st
 	put_pending_action(a, o);
 	json_out_str(o, "on_error", attachment_on_error_names[a->spec.on_error]);
 	json_out_str(o, "on_fault", attachment_on_fault_names[a->spec.passthrough.on_fault]);
+	json_out_str(
+		o, "serial", a->spec.passthrough.serial[0] ? a->spec.passthrough.serial : NULL);
 	put_rescue(&a->spec.rescue, o);
 	put_vf(a, o);
 	json_out_array(o, "vmm_args");

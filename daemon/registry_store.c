@@ -67,6 +67,7 @@ static const char *const migrations[] = {
 	FAULTS_SCHEMA,
 	"ALTER TABLE attachment_vf ADD COLUMN standby TEXT NOT NULL DEFAULT '';",
 	"ALTER TABLE attachment ADD COLUMN on_fault INTEGER NOT NULL DEFAULT 0;",
+	"ALTER TABLE attachment ADD COLUMN serial TEXT NOT NULL DEFAULT '';",
 };
 
 const struct store_schema registry_schema = {
@@ -237,15 +238,20 @@ static int load_spare(void *arg, const struct store_row *row)
 	return 0;
 }
 
-static int load_on_fault(void *arg, const struct store_row *row)
+/* What only those that are passed through have. */
+static int load_passed(void *arg, const struct store_row *row)
 {
 	struct attachment *a;
+	struct attachment_passthrough *p;
 	char id[KEEPER_ID_SIZE];
 
 	snprintf(id, sizeof(id), "a%lld", (long long)store_row_int(row, 0));
 	a = registry_by_id(arg, id);
-	if (a)
-		a->spec.passthrough.on_fault = ON_FAULT_BLOCK;
+	if (!a)
+		return 0;
+	p = &a->spec.passthrough;
+	p->on_fault = store_row_int(row, 1) == 1 ? ON_FAULT_BLOCK : ON_FAULT_REPORT;
+	row_text(row, 2, p->serial, sizeof(p->serial));
 	return 0;
 }
 
@@ -268,7 +274,8 @@ int registry_load(struct registry *r, struct err *e)
 		" FROM attachment ORDER BY number";
 	static const char companions[] = "SELECT device, number FROM companion ORDER BY rowid";
 	static const char spares[] = "SELECT device, number FROM spare ORDER BY number, place";
-	static const char block[] = "SELECT number FROM attachment WHERE on_fault = 1";
+	static const char passed[] = "SELECT number, on_fault, serial FROM attachment WHERE "
+				     "on_fault = 1 OR serial != ''";
 	static const char next[] = "SELECT next_number FROM counter";
 
 	if (store_run(r->store, next, STORE_NO_BIND, load_number, r, e) < 0)
@@ -277,7 +284,7 @@ int registry_load(struct registry *r, struct err *e)
 		return -1;
 	if (store_run(r->store, spares, STORE_NO_BIND, load_spare, r, e) < 0 ||
 		vf_given_load(r->store, r, e) < 0 ||
-		store_run(r->store, block, STORE_NO_BIND, load_on_fault, r, e) < 0)
+		store_run(r->store, passed, STORE_NO_BIND, load_passed, r, e) < 0)
 		return -1;
 	return store_run(r->store, companions, STORE_NO_BIND, load_companion, r, e);
 }
@@ -370,6 +377,16 @@ int registry_keep(struct registry *r, const struct attachment *a, struct err *e)
 		return store_commit(r->store, e);
 	store_rollback(r->store);
 	return -1;
+}
+
+int registry_keep_serial(struct registry *r, const struct attachment *a, struct err *e)
+{
+	static const char sql[] = "UPDATE attachment SET serial = ? WHERE number = ?";
+
+	return store_run(r->store, sql,
+		STORE_BIND(
+			STORE_TEXT(a->spec.passthrough.serial), STORE_INT(spec_number(&a->spec))),
+		NULL, NULL, e);
 }
 
 int registry_keep_as(

@@ -22,6 +22,7 @@
 #define LIST_AT            0x34
 #define CAPABILITY_EXPRESS 0x10
 #define EXTENDED_AT        0x100
+#define EXTENDED_SERIAL    0x0003
 #define EXTENDED_ACS       0x000d
 #define EXTENDED_SRIOV     0x0010
 
@@ -34,6 +35,9 @@
 #define ACS_CAPABILITY 0x04
 #define ACS_CONTROL    0x06
 #define ACS_SIZE       0x08
+#define SERIAL_LOW     0x04
+#define SERIAL_HIGH    0x08
+#define SERIAL_SIZE    0x0c
 #define SRIOV_TOTAL    0x0e
 #define SRIOV_OFFSET   0x14
 #define SRIOV_STRIDE   0x16
@@ -136,6 +140,16 @@ static void decode_acs(const uint8_t *bytes, size_t len, struct pci_config *c)
 	c->acs_control = get_u16(bytes, at + ACS_CONTROL);
 }
 
+static void decode_serial(const uint8_t *bytes, size_t len, struct pci_config *c)
+{
+	size_t at = c->express_at ? find_extended(bytes, len, EXTENDED_SERIAL, SERIAL_SIZE) : 0;
+
+	if (at)
+		c->serial = (uint64_t)get_u32(bytes, at + SERIAL_HIGH) << 32 |
+			    get_u32(bytes, at + SERIAL_LOW);
+	c->has_serial = c->serial != 0 && c->serial != UINT64_MAX;
+}
+
 static void decode_sriov(const uint8_t *bytes, size_t len, struct pci_config *c)
 {
 	size_t at = c->express_at ? find_extended(bytes, len, EXTENDED_SRIOV, SRIOV_SIZE) : 0;
@@ -175,6 +189,7 @@ bool pci_config_decode(const uint8_t *bytes, size_t len, struct pci_config *c)
 	}
 	decode_express(bytes, len, c);
 	decode_acs(bytes, len, c);
+	decode_serial(bytes, len, c);
 	decode_sriov(bytes, len, c);
 	return true;
 }

@@ -49,6 +49,8 @@ struct pci_config {
 	unsigned int phantom_bits; /* of the function number that the function uses itself */
 	bool is_dead;              /* all ones: there is nothing, or it answers nobody */
 	uint16_t sriov_at;         /* where the SR-IOV capability is; 0: none */
+	bool has_serial;           /* it has a serial number of its own, not 0 */
+	uint64_t serial;
 	uint16_t sriov_total, sriov_offset, sriov_stride; /* of its VFs: how many, where */
 };
 

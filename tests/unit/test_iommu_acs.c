@@ -100,6 +100,25 @@ START_TEST(what_cannot_be_seen_is_not_taken_for_absent)
 }
 END_TEST
 
+START_TEST(a_serial_number_is_read)
+{
+	uint8_t bytes[0x110] = {[0x06] = 0x10, [0x34] = 0x40, [0x40] = 0x10, [0x42] = 0x02};
+	struct pci_config c;
+
+	bytes[0x100] = 0x03;
+	bytes[0x102] = 0x01;
+	memcpy(bytes + 0x104, "\x78\x56\x34\x12\xef\xcd\xab\x90", 8);
+	ck_assert(pci_config_decode(bytes, sizeof(bytes), &c));
+	ck_assert(c.has_serial);
+	ck_assert_uint_eq(c.serial, 0x90abcdef12345678);
+	ck_assert(pci_config_decode(bytes, 0x10b, &c)); /* cut in its last byte */
+	ck_assert(!c.has_serial);
+	memset(bytes + 0x104, 0xff, 8);
+	ck_assert(pci_config_decode(bytes, sizeof(bytes), &c));
+	ck_assert(!c.has_serial);
+}
+END_TEST
+
 START_TEST(hostile_bytes)
 {
 	uint8_t bytes[PCI_CONFIG_MAX];
@@ -312,7 +331,8 @@ START_TEST(all_groups_of_a_real_kernel_are_explained)
 }
 END_TEST
 
-UNIT_MAIN(a_configuration_space_is_read, what_cannot_be_seen_is_not_taken_for_absent, hostile_bytes,
-	the_way_up_has_each_bridge, a_function_that_is_alone, ports_that_do_not_isolate_are_named,
-	a_bridge_gives_its_own_id, functions_of_one_device, what_the_bytes_do_not_explain_is_said,
-	findings_are_bounded, all_groups_of_a_real_kernel_are_explained)
+UNIT_MAIN(a_configuration_space_is_read, what_cannot_be_seen_is_not_taken_for_absent,
+	a_serial_number_is_read, hostile_bytes, the_way_up_has_each_bridge,
+	a_function_that_is_alone, ports_that_do_not_isolate_are_named, a_bridge_gives_its_own_id,
+	functions_of_one_device, what_the_bytes_do_not_explain_is_said, findings_are_bounded,
+	all_groups_of_a_real_kernel_are_explained)
