@@ -51,11 +51,14 @@ bool aer_read(const struct sysroot *root, const char *id, struct aer_facts *fact
 	sysfs_dir_init(&dir, root, "sys/bus/pci/devices/%s", id);
 	for (unsigned int i = 0; i < AER_SEVERITIES; i++) {
 		char file[40], text[FILE_MAX];
+		ssize_t len;
 
 		facts->of[i] = (struct aer_counters){.count = 0};
 		snprintf(file, sizeof(file), "aer_dev_%s", aer_severity_names[i]);
-		if (sysfs_read_text(&dir, file, text, sizeof(text)) < 0)
+		len = sysfs_read_raw(&dir, file, text, sizeof(text) - 1);
+		if (len < 0)
 			continue;
+		text[len] = '\0';
 		aer_parse(text, &facts->of[i]);
 		found = true;
 	}

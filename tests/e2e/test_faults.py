@@ -156,6 +156,22 @@ def check_event(looker, log):
     return took
 
 
+COUNTED = "Undefined 0\nDLP 0\nTLP 2\nCmpltTO {}\nTOTAL_ERR_NONFATAL 2\n"
+
+
+def check_errors(looker, log, tree):
+    """Error reporting of PCI Express: the log hints, the counters say which error it was."""
+    counters = tree / "sys/bus/pci/devices/0000:08:00.0/aer_dev_nonfatal"
+    counters.write_text(COUNTED.format(4))
+    log.say("pcieport 0000:00:04.0: AER: Uncorrectable (Non-Fatal) error message received from "
+            "0000:08:00.0")
+    listed = lambda: [f for f in faults(looker) if f["source"] == "aer"]  # noqa: E731
+    (fault,) = until(listed, SECONDS_TO_TELL * 3, "an error to be listed")
+    seen = (fault["device"], fault["code"], fault["count"], fault["reason"])
+    wanted = ("0000:08:00.0", "FAULT-ERROR", 3, "nonfatal CmpltTO: an answer did not come in time")
+    expect_equal(seen, wanted, "the error")
+
+
 def check_unseen(looker, log):
     """What the kernel left out is counted, and a gap in its numbers is said."""
     log.say("dmar_fault: 4711 callbacks suppressed")
@@ -244,11 +260,14 @@ def kept_by_store(scratch, tree):
 
 def test(scratch, seconds=4, restarts=RESTARTS):
     tree, log = tree_with_log(scratch, "tree")
+    counters = tree / "sys/bus/pci/devices/0000:08:00.0/aer_dev_nonfatal"
+    counters.write_text(COUNTED.format(1))  # which is nobody's news
     with Looker(scratch, "run", tree) as looker:
         check_lines(looker, log)
         check_not_the_kernel(looker, log)
         took = check_event(looker, log)
         check_unseen(looker, log)
+        check_errors(looker, log, tree)
         rate, part = flood(looker, log, seconds)
     kept = check_restarts(scratch, restarts)
     return (f"{len(LINES)} kinds; told after {took * 1000:.0f} ms; {rate:.0f} a second cost "
