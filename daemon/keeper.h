@@ -60,6 +60,7 @@ struct keeper_daemon {
 	bool answering;
 	bool up;     /* some daemon of ours has come to serve */
 	bool up_now; /* this one has */
+	bool listed; /* it knows what workers there are */
 	uint64_t started_ms;
 	uint64_t delay_ms;
 };
@@ -148,7 +149,7 @@ unsigned int keeper_adopting(const struct keeper *k);
 
 int keeper_daemon_start(struct keeper *k, struct err *e);
 
-/* There was one, there will be another one, and just now there is none. */
+/* There was one, there will be another one, and just now there is none that knows of any worker. */
 bool keeper_daemon_is_away(const struct keeper *k);
 
 /* Asks it to end; keeper_progress() follows. */

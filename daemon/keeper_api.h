@@ -12,10 +12,10 @@
  * time, as soon as the channel has room. A new daemon asks for LIST: all ITEMs, then DONE.
  *
  * A worker that died stays dead until the daemon orders the next generation: it may be about to give it
- * another disk. Only when there is no daemon, one that had come to serve is started again as it was, so
- * that guests need not wait for the next daemon, which sees that by its generation; and only if the
- * last daemon had no hand in it: since it was started, no FILL and no KILL. (So KILL with signal 0 says of
- * a dead one that it is to stay dead.)
+ * another disk. Only when there is no daemon, or one that has not asked for LIST yet, a worker that had
+ * come to serve is started again as it was, so that guests need not wait for that daemon, which sees it
+ * by its generation; and only if the last daemon had no hand in it: since it was started, no FILL and
+ * no KILL. (So KILL with signal 0 says of a dead one that it is to stay dead.)
  *
  * The keeper outlives daemons: what was put into a vault by FILL stays until FORGET.
  */

@@ -88,6 +88,7 @@ static struct held *held_need(struct keeper *k, const char *id, struct err *e)
 static int do_list(struct keeper *k, struct keeper_api_msg *msg, int *fd, struct err *e)
 {
 	(void)msg, (void)fd, (void)e;
+	k->daemon.listed = true;
 	list_for_each (node, &k->workers)
 		list_entry(node, struct held, node)->changed = true;
 	return 0;
@@ -282,7 +283,7 @@ int keeper_daemon_start(struct keeper *k, struct err *e)
 	close(pair[1]);
 	d->fd = pair[0];
 	d->answer_fd = -1;
-	d->answering = d->up_now = false;
+	d->answering = d->up_now = d->listed = false;
 	d->started_ms = now_ms();
 	fdio_set_nonblock(d->fd, true);
 	if (d->pid < 0)
@@ -297,7 +298,7 @@ int keeper_daemon_start(struct keeper *k, struct err *e)
 
 bool keeper_daemon_is_away(const struct keeper *k)
 {
-	return k->daemon.up && !k->stopping && k->daemon.pidfd < 0;
+	return k->daemon.up && !k->stopping && (k->daemon.pidfd < 0 || !k->daemon.listed);
 }
 
 void keeper_daemon_stop(struct keeper *k)

@@ -471,6 +471,16 @@ START_TEST(daemon_is_started_again_and_finds_all)
 }
 END_TEST
 
+static void kill_and_wait(pid_t pid)
+{
+	struct pollfd end = {.fd = pidfd_open(pid, 0), .events = POLLIN};
+
+	ck_assert_int_ge(end.fd, 0);
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	ck_assert_int_eq(poll(&end, 1, WAIT_MS), 1);
+	close(end.fd);
+}
+
 /* Nobody orders the second one, nor the third; each gets the ring of the one before. */
 START_TEST(worker_that_dies_without_a_daemon_goes_on)
 {
@@ -480,8 +490,8 @@ START_TEST(worker_that_dies_without_a_daemon_goes_on)
 	spawn_ready(8);
 	for (uint64_t generation = 2; generation <= 3; generation++) {
 		OK(keeper_link_up(link_, e));
-		kill(generation == 2 ? daemon_pid : item.pid, SIGKILL);
-		kill(generation == 2 ? item.pid : daemon_pid, SIGKILL);
+		kill_and_wait(generation == 2 ? daemon_pid : item.pid);
+		kill_and_wait(generation == 2 ? item.pid : daemon_pid);
 		daemon_accept();
 		memset(&item, 0, sizeof(item));
 		OK(keeper_link_list(link_, e));
@@ -523,6 +533,7 @@ START_TEST(worker_that_the_daemon_is_at_stays_dead)
 	for (int fills = 0; fills <= 1; fills++) {
 		begin();
 		fill();
+		OK(keeper_link_list(link_, e));
 		OK(keeper_link_up(link_, e));
 		spawn_ready(8);
 		kill(item.pid, SIGKILL);
