@@ -12,6 +12,10 @@ import typing
 from .proc import Deadline, Failed
 
 _POKE_SECONDS = 5
+# Requests that the guest's disks have not answered, who waits, and what its kernel said.
+_LOOK = (
+    "grep -v '^ *0 *0$' /sys/block/*/inflight; ps -o pid,stat,args | grep -v ']$'; dmesg | tail -40"
+)
 
 
 class Result(typing.NamedTuple):
@@ -61,17 +65,18 @@ class Channel:
 
     def _poke(self, condition):
         """Speaks to a guest that let us wait: an interrupt that QEMU lost is made up for by the next
-        one, and a guest that only slept goes on."""
-        number = None
+        one, and a guest that only slept goes on. What it sees itself is told, too."""
         try:
-            number = self.start("true")
+            number = self.start(_LOOK)
             deadline = Deadline(_POKE_SECONDS, "poked")
             while not (condition() and number in self._replies):
                 self.pump(deadline.left())
         except (Failed, OSError):
             pass
-        hears = "answers" if number in self._replies else "does not answer"
-        return f"poked, it {hears}" + (", and has done now what was waited for" * condition())
+        if number not in self._replies:
+            return "poked, it does not answer"
+        done = ", and has done now what was waited for" * condition()
+        return f"poked, it answers{done}:\n{self._replies[number].output}"
 
     def wait_ready(self, boots, seconds):
         """Waits until init has come up for the given time."""
