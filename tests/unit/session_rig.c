@@ -341,6 +341,18 @@ void rig_tell_gate(struct rig *r, uint64_t word)
 		-1);
 }
 
+static bool has_heard(void *arg)
+{
+	struct rig *r = arg;
+
+	return __atomic_load_n(&r->page->gate.word, __ATOMIC_ACQUIRE) == r->gate;
+}
+
+void rig_until_heard(struct rig *r)
+{
+	rig_until(r, has_heard, r);
+}
+
 static bool is_settled(void *arg)
 {
 	struct rig *r = arg;

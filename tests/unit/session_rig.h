@@ -77,8 +77,9 @@ void rig_until_quiet(struct rig *r);
 void rig_until_closed(struct rig *r);
 void rig_connect(struct rig *r);
 
-/* The daemon's word about the gate, and waiting until it is settled. */
+/* The daemon's word about the gate, and waiting until the worker has heard it; until it is settled. */
 void rig_tell_gate(struct rig *r, uint64_t word);
+void rig_until_heard(struct rig *r);
 void rig_until_settled(struct rig *r);
 
 /* Until it is held (again); and what the daemon does about it: another worker, and the word. */

@@ -179,13 +179,6 @@ START_TEST(the_vmm_is_served_behind_it)
 }
 END_TEST
 
-static bool has_heard(void *arg)
-{
-	struct rig *r = arg;
-
-	return __atomic_load_n(&r->page->gate.word, __ATOMIC_ACQUIRE) == r->gate;
-}
-
 static void log_writes(struct vmm *v, bool on)
 {
 	vmm_tell_u64(v, VU_SET_FEATURES, true, VMM_FEATURES | (on ? VHOST_F_LOG_ALL : 0));
@@ -204,7 +197,7 @@ static void connect_armed(struct vmm *v)
 {
 	connect_ring(v);
 	rig_tell_gate(&v->rig, ARM(1));
-	rig_until(&v->rig, has_heard, &v->rig);
+	rig_until_heard(&v->rig);
 }
 
 /* The machine goes away, comes back, and asks for more. */
@@ -296,7 +289,7 @@ START_TEST(nobody_is_let_in_while_it_is_away)
 		kill(v.rig.worker, SIGKILL);
 	}
 	rig_tell_gate(&v.rig, OPEN(3));
-	rig_until(&v.rig, has_heard, &v.rig);
+	rig_until_heard(&v.rig);
 	rig_connect(&v.rig);
 	vmm_close(&v);
 }
