@@ -180,7 +180,9 @@ class Qemu(Guest):
             ("machine", "q35,memory-backend=m"),
             ("accel", accel),
             ("cpu", cpu),
-            ("smp", cpus),
+            # For one processor that stays alone QEMU makes `lock` plain: the guest's barriers are none
+            # then, and a server that reads the ring at that moment misses where it wants to be called.
+            ("smp", f"{cpus},maxcpus={max(cpus, 2)}"),
             ("m", f"{memory}M" + (f",slots={slots},maxmem={memory + 2048}M" if slots else "")),
             ("object", f"memory-backend-memfd,id=m,size={memory}M,share=on"),
             ("display", "none"),

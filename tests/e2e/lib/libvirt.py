@@ -275,7 +275,7 @@ DOMAIN = """<domain type='{type}'>
   {metadata}
   <memory unit='MiB'>{memory}</memory>
   {backing}
-  <vcpu>1</vcpu>
+  <vcpu current='1'>2</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel>
