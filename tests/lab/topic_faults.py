@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: vtd amdvi virtio smmuv3
+# lab: amdvi virtio smmuv3
 # timeout: 600
 """DMA where nothing is mapped: what iovd lists of it, at once, is what QEMU's own trace says."""
 import datetime
