@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: amdvi
+# lab: vtd
 # timeout: 900
-# needs: guest
+# needs: guest asking
 """PCI functions of a libvirt domain (<hostdev managed='no'>): given while it is off and while it runs,
 started, ended and kept by libvirt alone, a VF with a standby. Its machine is never let run, so nobody
 answers an unplug; topic_domain_guest has one that does."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: amdvi
 # timeout: 1500
-# needs: full-guest
+# needs: full-guest asking
 """What topic_domain has, with a guest that runs (minutes of an emulated processor): an NVMe disk that it
 starts with, an igb VF that comes and goes, a card that QEMU emulates; and a guest that does not answer."""
 import re

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: amdvi virtio smmuv3
+# lab: vtd amdvi virtio smmuv3
 # timeout: 600
+# needs: asking
 """DMA where nothing is mapped: what iovd lists of it, at once, is what QEMU's own trace says."""
 import datetime
 import time
