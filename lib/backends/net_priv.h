@@ -27,6 +27,8 @@ struct net_hand {
 	unsigned int count, iov_count;
 	uint64_t bytes;
 };
+/* A chain may have no buffer to write to, and so no entry: only the ring bounds how many there are. */
+static_assert(NET_HAND_MAX >= VIRTQ_MAX_SIZE, "a hand has room for all chains of a ring");
 
 struct net {
 	struct backend backend; /* first */

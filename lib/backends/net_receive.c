@@ -170,7 +170,7 @@ static void note_read_error(struct net *net, struct net_queue *q, int error)
 static int64_t receive_frame(struct net *net, struct net_queue *q, uint16_t queue)
 {
 	struct net_hand *hand = &net->hand;
-	unsigned int ring = 2u * queue;
+	unsigned int ring = 2u * queue, count;
 	ssize_t n;
 
 	if (q->waiting)
@@ -181,12 +181,11 @@ static int64_t receive_frame(struct net *net, struct net_queue *q, uint16_t queu
 		return 0;
 	}
 	q->starved = -1;
-	hand->iov[hand->iov_count] = (struct iovec){.iov_base = q->spill, .iov_len = NET_FRAME_MAX};
-	if (hand->bytes < NET_FRAME_MAX) {
-		hand->iov[hand->iov_count].iov_base = q->spill + hand->bytes;
-		hand->iov[hand->iov_count].iov_len -= hand->bytes;
-	}
-	n = net_tap_read(&net->tap, queue, hand->iov, (int)hand->iov_count + 1);
+	count = hand->iov_count;
+	if (hand->bytes < NET_FRAME_MAX) /* else no frame is longer than the hand */
+		hand->iov[count++] = (struct iovec){
+			.iov_base = q->spill + hand->bytes, .iov_len = NET_FRAME_MAX - hand->bytes};
+	n = net_tap_read(&net->tap, queue, hand->iov, (int)count);
 	if (n <= 0) {
 		give_back(net, ring, 0);
 		note_read_error(net, q, n < 0 ? (int)-n : EAGAIN);
