@@ -45,19 +45,6 @@ static int name_move(char move[BATON_MOVE_SIZE], struct err *e)
 	return 0;
 }
 
-/* A copy of the map: the request's own goes with it. */
-static struct json *copy_map(const struct json *map, struct err *e)
-{
-	auto_free char *text = NULL;
-	struct json_out o;
-	size_t len;
-
-	json_out_init(&o);
-	json_out_value(&o, NULL, map);
-	text = json_out_finish(&o, &len);
-	return text ? json_parse(text, len, e) : NULL;
-}
-
 static struct baton *start_row(
 	struct daemon *d, const char *vm, const char *uri, const struct json *map, struct err *e)
 {
@@ -73,12 +60,8 @@ static struct baton *start_row(
 		baton_free(old);
 	}
 	b = baton_new(d, move, vm, uri, BATON_ASKING, e);
-	if (b && map)
-		b->map = copy_map(map, e);
-	if (b && map && !b->map) {
-		baton_free(b);
-		return NULL;
-	}
+	if (b)
+		b->map = json_share(map);
 	return b;
 }
 
@@ -157,7 +140,8 @@ int baton_check(struct daemon *d, const char *vm, const char *uri, const struct 
 		err_set(e, ERR_FAILED, "MEMORY", "no memory for a verdict");
 	if (v && channel_check_uri(uri, e) == 0 && name_move(move, e) == 0)
 		b = baton_new(d, move, vm, uri, BATON_REFUSED, e);
-	if (b && (!map || (b->map = copy_map(map, e)))) {
+	if (b) {
+		b->map = json_share(map);
 		*v = (struct verdict){.done = done, .arg = arg};
 		rc = ask_verdict(v, b, state, e);
 	}

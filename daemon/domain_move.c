@@ -339,26 +339,14 @@ static bool copy(char **to, const char *text)
 	return *to || !text;
 }
 
-static struct json *copy_json(const struct json *doc, struct err *e)
-{
-	auto_free char *text = NULL;
-	struct json_out o;
-	size_t len;
-
-	json_out_init(&o);
-	json_out_value(&o, NULL, doc);
-	text = json_out_finish(&o, &len);
-	return text ? json_parse(text, len, e) : NULL;
-}
-
 static int move_take(struct domain_move *m, const struct domain_move_wish *wish, struct err *e)
 {
 	struct watch_loop *loop = m->d->loop;
 
 	if (!copy(&m->destination, wish->destination) || !copy(&m->address, wish->address) ||
-		!copy(&m->iovd, wish->iovd ? wish->iovd : wish->destination) ||
-		(wish->map && !(m->map = copy_json(wish->map, e))))
+		!copy(&m->iovd, wish->iovd ? wish->iovd : wish->destination))
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to move a domain");
+	m->map = json_share(wish->map);
 	if (wish->timeout_ms)
 		m->timeout = loop->ops->add_timer(loop, wish->timeout_ms, move_late, m, e);
 	return wish->timeout_ms && !m->timeout ? -1 : 0;

@@ -95,6 +95,9 @@ enum json_kind { JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_AR
 
 /* The object or array, to be json_free()d, or NULL with e set (code JSON_CODE). */
 struct json *json_parse(const char *text, size_t len, struct err *e);
+
+/* The same value (or part of one), which stays until this is json_free()d, too. NULL is NULL. */
+struct json *json_share(const struct json *v);
 void json_free(struct json *v);
 
 static inline void json_cleanup_p(struct json **v)

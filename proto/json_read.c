@@ -78,6 +78,11 @@ struct json *json_parse(const char *text, size_t len, struct err *e)
 	return (struct json *)v;
 }
 
+struct json *json_share(const struct json *v)
+{
+	return (struct json *)json_object_get(json_object_of(v));
+}
+
 void json_free(struct json *v)
 {
 	json_object_put(json_object_of(v));

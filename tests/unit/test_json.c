@@ -352,8 +352,22 @@ START_TEST(string_length_is_exact)
 }
 END_TEST
 
-UNIT_MAIN(writer_sets_commas_and_closes, writer_escapes_and_repairs, writer_stops_at_the_limit,
-	scanner_and_parser_are_strict, every_cut_is_an_error, depth_is_exact,
-	a_member_twice_is_an_error, split_cuts_without_parsing, split_refuses,
+START_TEST(a_share_outlives_the_whole)
+{
+	static const char text[] = "{\"map\":{\"a\":\"b\"}}";
+	struct err e = ERR_INIT;
+	struct json *whole = json_parse(text, strlen(text), &e);
+	struct json *map = json_share(json_member(whole, "map"));
+
+	json_free(whole);
+	ck_assert_str_eq(json_member_str(map, "a"), "b");
+	json_free(map);
+	ck_assert_ptr_null(json_share(NULL));
+}
+END_TEST
+
+UNIT_MAIN(a_share_outlives_the_whole, writer_sets_commas_and_closes, writer_escapes_and_repairs,
+	writer_stops_at_the_limit, scanner_and_parser_are_strict, every_cut_is_an_error,
+	depth_is_exact, a_member_twice_is_an_error, split_cuts_without_parsing, split_refuses,
 	values_are_read_and_absent_is_harmless, params_are_read, params_are_checked,
 	string_length_is_exact)
