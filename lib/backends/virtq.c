@@ -254,11 +254,26 @@ void virtq_give_back(struct virtq *q, struct virtq_chain *chain)
 bool virtq_publish(struct virtq *q)
 {
 	bool call = q->call_due;
+	uint16_t count;
 
 	q->call_due = false;
-	if (q->staged_count && q->ops->publish(q))
-		call = true;
+	if (q->staged_count) {
+		count = q->ops->publish(q);
+		shared_fence();
+		call |= q->ops->wants_call(q, count);
+		q->unheard = (uint16_t)MIN(q->unheard + count, q->cfg.size);
+	}
+	if (call)
+		q->unheard = 0;
 	return call;
+}
+
+bool virtq_wants_call_after_all(struct virtq *q)
+{
+	if (!q->unheard || q->broken[0] || !q->ops->wants_call(q, q->unheard))
+		return false;
+	q->unheard = 0;
+	return true;
 }
 
 void virtq_kicks_off(struct virtq *q)

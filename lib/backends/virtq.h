@@ -113,6 +113,13 @@ void virtq_give_back(struct virtq *q, struct virtq_chain *chain);
  */
 bool virtq_publish(struct virtq *q);
 
+/*
+ * Looks once more whether the guest wants to be called for what it was not called for: its wish may
+ * have become visible after virtq_publish() looked (vu_second_look.c). At most once per publish; may
+ * be true for what the guest has seen by itself.
+ */
+bool virtq_wants_call_after_all(struct virtq *q);
+
 /* "Do not kick, I am looking" / "kick again": the latter returns true if there is work already. */
 void virtq_kicks_off(struct virtq *q);
 bool virtq_kicks_on(struct virtq *q);

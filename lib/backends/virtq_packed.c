@@ -454,7 +454,7 @@ static void publish_group(struct virtq *q, const struct packed_staged *s, uint16
 }
 
 /* `count` descriptors were used up to the used position: does the driver want to hear? */
-static bool wants_call(const struct virtq *q, uint16_t count)
+static bool packed_wants_call(const struct virtq *q, uint16_t count)
 {
 	const struct virtq_packed *p = &q->packed;
 	uint32_t word = shared_load32(&p->driver->word);
@@ -468,7 +468,7 @@ static bool wants_call(const struct virtq *q, uint16_t count)
 	return virtq_event_passed(event, p->used_pos, (uint16_t)(p->used_pos - count));
 }
 
-static bool packed_publish(struct virtq *q)
+static uint16_t packed_publish(struct virtq *q)
 {
 	const struct packed_staged *staged = q->packed.staged;
 	uint16_t count = 0, first = 0;
@@ -482,8 +482,7 @@ static bool packed_publish(struct virtq *q)
 	}
 	q->in_flight -= q->staged_count;
 	q->staged_count = 0;
-	shared_fence();
-	return wants_call(q, count);
+	return count;
 }
 
 static void store_event(struct virtq *q, uint16_t off_wrap, unsigned int flags)
@@ -541,6 +540,7 @@ const struct virtq_ops virtq_packed_ops = {
 	.push = packed_push,
 	.give_back = packed_give_back,
 	.publish = packed_publish,
+	.wants_call = packed_wants_call,
 	.kicks_off = packed_kicks_off,
 	.kicks_on = packed_kicks_on,
 	.has_new = packed_has_new,

@@ -40,8 +40,10 @@ struct virtq_ops {
 	struct virtq_chain *(*pop)(struct virtq *q);
 	void (*push)(struct virtq *q, struct virtq_chain *chain, uint32_t written);
 	void (*give_back)(struct virtq *q, const struct virtq_chain *chain);
-	/* Something is staged. True when the guest wants to be called for it. */
-	bool (*publish)(struct virtq *q);
+	/* Something is staged. How many used entries (packed: descriptors) it makes visible. */
+	uint16_t (*publish)(struct virtq *q);
+	/* Does the guest want to hear of the `count` that became visible last? */
+	bool (*wants_call)(const struct virtq *q, uint16_t count);
 	void (*kicks_off)(struct virtq *q);
 	void (*kicks_on)(struct virtq *q);
 	/* The guest has made something available that was not fetched. */
@@ -101,7 +103,8 @@ struct virtq {
 	uint16_t replay_next;
 	uint16_t in_flight; /* replays that wait included */
 	uint16_t staged_count;
-	bool call_due; /* a predecessor may have died between publishing and calling */
+	uint16_t unheard; /* visible since the last call, as publish() counts; the size at most */
+	bool call_due;    /* a predecessor may have died between publishing and calling */
 
 	union {
 		struct virtq_split split;

@@ -278,32 +278,32 @@ static void split_give_back(struct virtq *q, const struct virtq_chain *chain)
 	q->split.avail_pos--;
 }
 
-static bool wants_call(const struct virtq *q, uint16_t old)
+static bool split_wants_call(const struct virtq *q, uint16_t count)
 {
 	const struct virtq_split *s = &q->split;
+	uint16_t old = (uint16_t)(s->used_pos - count);
 
 	if (q->cfg.event_idx)
 		return virtq_event_passed(shared_load16(used_event(q)), s->used_pos, old);
 	return !(shared_load16(&s->avail->flags) & AVAIL_F_NO_INTERRUPT);
 }
 
-static bool split_publish(struct virtq *q)
+static uint16_t split_publish(struct virtq *q)
 {
 	struct virtq_split *s = &q->split;
-	uint16_t old = s->used_pos;
+	uint16_t count = q->staged_count;
 
-	s->used_pos += q->staged_count;
+	s->used_pos += count;
 	shared_store16(&s->used->idx, s->used_pos);
-	for (uint16_t i = 0; i < q->staged_count; i++) {
+	for (uint16_t i = 0; i < count; i++) {
 		inflight_split_clear(q->iq, s->staged[i]);
 		q->busy[s->staged[i]] = false;
 	}
 	inflight_split_settle(q->iq, s->used_pos);
 	log_used(q, &s->used->idx, sizeof(s->used->idx));
-	q->in_flight -= q->staged_count;
+	q->in_flight -= count;
 	q->staged_count = 0;
-	shared_fence();
-	return wants_call(q, old);
+	return count;
 }
 
 static void split_kicks_off(struct virtq *q)
@@ -347,6 +347,7 @@ const struct virtq_ops virtq_split_ops = {
 	.push = split_push,
 	.give_back = split_give_back,
 	.publish = split_publish,
+	.wants_call = split_wants_call,
 	.kicks_off = split_kicks_off,
 	.kicks_on = split_kicks_on,
 	.has_new = split_has_new,

@@ -575,6 +575,12 @@ static bool publish(struct vu_ring *r)
 	return any;
 }
 
+void vu_ring_call_after_all(struct vu_ring *r)
+{
+	if (r->q && !r->s->ending && virtq_wants_call_after_all(r->q))
+		call_guest(r);
+}
+
 bool vu_rings_work(struct vu_session *s)
 {
 	bool worked = false;

@@ -308,6 +308,7 @@ bool vu_session_work(struct vu_session *s)
 	if (s->page->tell_config)
 		vu_tell_config_change(s);
 	look_for_ends(s);
+	s->look_due |= worked;
 	return worked;
 }
 
@@ -315,6 +316,7 @@ bool vu_session_arm(struct vu_session *s)
 {
 	if (!s->started)
 		return false;
+	vu_second_look_plan(s);
 	return vu_rings_arm(s) || io_uring_cq_ready(s->cfg.ring);
 }
 
@@ -436,7 +438,7 @@ int vu_session_start(struct vu_session *s, bool ring_seen, struct err *e)
 		resume(s, ring_seen);
 	else if (s->page->connected)
 		finish_ending(s);
-	if (vu_late_begin(s, e) < 0)
+	if (vu_late_begin(s, e) < 0 || vu_second_look_begin(s, e) < 0)
 		return -1;
 	vu_session_refresh(s); /* what changed while no worker looked */
 	return 0;
@@ -463,6 +465,7 @@ void vu_session_free(struct vu_session *s)
 	unwatch(s, &s->drain_timer);
 	unwatch(s, &s->door_timer);
 	unwatch(s, &s->late_timer);
+	unwatch(s, &s->look_timer);
 	unwatch(s, &s->poll_timer);
 	for (unsigned int i = 0; i < s->ring_count; i++) {
 		unwatch(s, &s->rings[i].kick);

@@ -63,6 +63,8 @@ struct vu_session {
 	struct watch *drain_timer; /* runs while a message waits for requests to end */
 	struct watch *poll_timer;  /* runs while a ring without kicks runs */
 	struct watch *late_timer;  /* looks for requests that take too long (vu_late.c) */
+	struct watch *look_timer;  /* vu_second_look.c; is it set, and is it to be? */
+	bool look_set, look_due;
 	uint64_t late_tick_ms;
 	struct watch *door_timer; /* opens the listening socket again after a refusal */
 
@@ -183,6 +185,10 @@ void vu_incoming_arrived(struct vu_session *s, unsigned int index);
 /* vu_hold.c */
 bool vu_is_held(const struct vu_session *s);
 void vu_park(struct backend_host *host, unsigned int ring, struct virtq_chain *chain, int error);
+/* vu_second_look.c: notifications that got lost. Plan: before the loop sleeps. */
+int vu_second_look_begin(struct vu_session *s, struct err *e);
+void vu_second_look_plan(struct vu_session *s);
+
 /* vu_late.c: a hold that began because a request takes too long, and nothing else. */
 bool vu_hold_is_late(const struct vu_session *s);
 int vu_late_begin(struct vu_session *s, struct err *e);
@@ -223,6 +229,8 @@ void vu_rings_done(
 	struct backend_host *host, unsigned int ring, struct virtq_chain *chain, bool failed);
 /* One round; true when requests were fetched, completed, or published. */
 bool vu_rings_work(struct vu_session *s);
+/* Calls the guest if it turns out to wait for what was published. */
+void vu_ring_call_after_all(struct vu_ring *r);
 /* Something of this ring may be fetched, if there is anything. */
 bool vu_ring_may_fetch(const struct vu_ring *r);
 

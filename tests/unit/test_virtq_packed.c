@@ -294,6 +294,35 @@ START_TEST(calls_come_at_the_event)
 }
 END_TEST
 
+/* A wish that becomes visible only after the device has looked: found by a second look, once. */
+START_TEST(a_late_wish_for_a_call_is_found)
+{
+	struct driver_buf buf = {DATA, 1};
+	struct rig r;
+	uint32_t len;
+	uint16_t id;
+
+	rig_open(&r, (struct driver_options){.size = 23, .event_idx = true});
+	for (unsigned int round = 0; round < 3000; round++) {
+		uint16_t batch = round % 7 + 1;
+
+		driver_call_at(&r.driver, 7);
+		for (uint16_t i = 0; i < batch; i++) {
+			driver_add(&r.driver, &buf, 1, 0, 0);
+			virtq_push(r.device.q, virtq_pop(r.device.q), 0);
+			must(!virtq_publish(r.device.q));
+		}
+		must(!virtq_wants_call_after_all(r.device.q));
+		driver_call_at(&r.driver, 0);
+		must(virtq_wants_call_after_all(r.device.q));
+		must(!virtq_wants_call_after_all(r.device.q));
+		while (driver_take(&r.driver, &id, &len))
+			continue;
+	}
+	rig_close(&r);
+}
+END_TEST
+
 START_TEST(an_event_that_was_not_negotiated_means_always)
 {
 	struct driver_buf buf = {DATA, 1};
@@ -411,5 +440,5 @@ END_TEST
 UNIT_MAIN(a_request_goes_through, the_base_carries_both_positions,
 	a_base_without_wrap_counters_is_understood, bad_rings_are_broken,
 	an_id_in_flight_is_not_taken_again, a_full_ring_is_full, calls_come_at_the_event,
-	an_event_that_was_not_negotiated_means_always, no_kick_is_lost,
-	replays_do_not_need_the_ring, misaligned_or_foreign_rings_are_refused)
+	a_late_wish_for_a_call_is_found, an_event_that_was_not_negotiated_means_always,
+	no_kick_is_lost, replays_do_not_need_the_ring, misaligned_or_foreign_rings_are_refused)

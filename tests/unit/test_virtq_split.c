@@ -380,6 +380,35 @@ START_TEST(calls_come_at_the_event_index)
 }
 END_TEST
 
+/* A wish that becomes visible only after the device has looked: found by a second look, once. */
+START_TEST(a_late_wish_for_a_call_is_found)
+{
+	struct driver_buf buf = {DATA, 1};
+	struct rig r;
+	uint32_t len;
+	uint16_t id;
+
+	rig_open(&r, (struct driver_options){.size = 16, .event_idx = true});
+	for (unsigned int round = 0; round < 10000; round++) {
+		uint16_t batch = round % 7 + 1;
+
+		driver_call_at(&r.driver, 7);
+		for (uint16_t i = 0; i < batch; i++) {
+			driver_add(&r.driver, &buf, 1, 0, 0);
+			virtq_push(r.device.q, virtq_pop(r.device.q), 0);
+			must(!virtq_publish(r.device.q));
+		}
+		must(!virtq_wants_call_after_all(r.device.q));
+		driver_call_at(&r.driver, 0);
+		must(virtq_wants_call_after_all(r.device.q));
+		must(!virtq_wants_call_after_all(r.device.q));
+		while (driver_take(&r.driver, &id, &len))
+			continue;
+	}
+	rig_close(&r);
+}
+END_TEST
+
 static void kicks(bool event_idx)
 {
 	struct driver_buf buf = {DATA, 1};
@@ -543,6 +572,6 @@ UNIT_MAIN(a_request_goes_through, buffers_cross_the_seam_of_two_regions,
 	indirect_tables_are_followed, bad_chains_break_the_ring, most_buffers_are_exact,
 	avail_index_may_be_size_ahead_and_no_more, a_head_in_flight_is_not_taken_again,
 	rings_outside_memory_are_refused, sizes_are_exact, calls_come_when_wanted,
-	calls_come_at_the_event_index, no_kick_is_lost, a_successor_goes_on,
-	base_counts_when_nothing_is_in_flight, a_ring_moves_with_its_memory,
+	calls_come_at_the_event_index, a_late_wish_for_a_call_is_found, no_kick_is_lost,
+	a_successor_goes_on, base_counts_when_nothing_is_in_flight, a_ring_moves_with_its_memory,
 	four_gigabytes_are_too_much)
