@@ -14,6 +14,7 @@ again after the next boot. What they print, the kernel's log and the console are
 
 Exit status: 0 when something passed and nothing failed, 77 when nothing could run, otherwise 1.
 """
+import fcntl
 import json
 import os
 import pathlib
@@ -43,6 +44,7 @@ NEEDS = {
     "asking": lambda: None,
 }
 PASSED, FAILED, SKIPPED = "passed", "FAILED", "SKIP"
+_locks = {}  # of hosts' folders, by folder
 
 
 class Topic(typing.NamedTuple):
@@ -129,7 +131,12 @@ def follow(lab, host, wanted, verdicts):
 
 
 def folder_of(host):
+    """Its folder, emptied, and no other process's until this one ends."""
     folder = pathlib.Path(os.environ["IOVD_BUILD"]).absolute() / "lab" / host.name
+    if folder not in _locks:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _locks[folder] = folder.with_name(f"{host.name}.lock").open("w")
+        fcntl.flock(_locks[folder], fcntl.LOCK_EX)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -180,8 +187,11 @@ def run_host(host, wanted):
 
 
 def build_programs():
-    """Makes what topics start besides iovd."""
-    done = subprocess.run(["make", "-s", "-C", os.environ["IOVD_BUILD"], "lab-programs"])
+    """Makes what topics start besides iovd; hosts may begin at the same time."""
+    build = pathlib.Path(os.environ["IOVD_BUILD"]).absolute()
+    with (build / "lab-programs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(["make", "-s", "-C", build, "lab-programs"])
     if done.returncode:
         raise Failed("the lab's programs cannot be built")
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# timeout: 1500
+# timeout: 2400
 """Intel VT-d, with all topics."""
 import sys
 from pathlib import Path

@@ -14,7 +14,7 @@ from .proc import Deadline, Failed
 _POKE_SECONDS = 5
 # Requests that the guest's disks have not answered, who waits, and what its kernel said.
 _LOOK = (
-    "grep -v '^ *0 *0$' /sys/block/*/inflight; ps -o pid,stat,args | grep -v ']$'; dmesg | tail -40"
+    "grep -v '^ *0 *0$' /sys/block/*/inflight; ps -o pid,stat,args | grep -v ']$'; dmesg | tail -8"
 )
 
 
