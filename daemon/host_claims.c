@@ -173,6 +173,16 @@ static void collect_routes(struct inventory *inv, const char *table,
 
 /* --- claims: what /sys says ------------------------------------------------------------------- */
 
+static bool is_array(struct inventory *inv, const char *name)
+{
+	const struct inv_node *node = inv_find(inv, DEVICE_BLOCK, name);
+	struct device_redundancy r = {0};
+
+	if (node)
+		device_redundancy_read(inv->root, node->dev, &r);
+	return r.kind == REDUNDANCY_MIRROR || r.kind == REDUNDANCY_RAID;
+}
+
 static void collect_block(struct inventory *inv, struct inv_node *node)
 {
 	const struct device *d = node->dev;
@@ -180,8 +190,11 @@ static void collect_block(struct inventory *inv, struct inv_node *node)
 	for (size_t i = 0; i < d->block.holders.count; i++) {
 		const char *holder = d->block.holders.names[i];
 
-		claim_add(inv, USE_HOLDER, node, holder, "/sys/class/block/%s/holders/%s", d->id,
-			holder);
+		struct host_claim *c = claim_add(inv, USE_HOLDER, node, holder,
+			"/sys/class/block/%s/holders/%s", d->id, holder);
+
+		if (c)
+			c->is_array = is_array(inv, holder);
 	}
 	if (d->block.loop_file) {
 		struct inv_node *file = find_file(inv, d->block.loop_file);

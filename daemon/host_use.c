@@ -57,6 +57,7 @@ static uint64_t digest_claim(uint64_t digest, const struct host_claim *c)
 	digest = digest_add(digest, &c->kind, sizeof(c->kind));
 	digest = digest_add(digest, c->what, strlen(c->what) + 1);
 	digest = digest_add(digest, &c->is_untrusted, sizeof(c->is_untrusted));
+	digest = digest_add(digest, &c->is_array, sizeof(c->is_array));
 	return c->vm ? digest_add(digest, c->vm, strlen(c->vm) + 1) : digest;
 }
 
@@ -275,11 +276,20 @@ static const char *const fixes[USE_KIND_COUNT] = {
 	[USE_VM] = "take it back first: iovctl detach %s",
 };
 
+static int refuse_leg(const char *id, const struct host_claim *c, struct err *e)
+{
+	err_set(e, ERR_REFUSED, "HOST-LEG", "%s is a leg of %s", id, c->what);
+	err_evidence(e, "%s", c->evidence);
+	return err_fix(e, "give %s instead, which goes on without one of its legs", c->what);
+}
+
 int host_use_refuse(const char *id, const struct host_use *use, struct err *e)
 {
 	const struct host_claim *c = use->claim;
 	char fix[sizeof(e->fix)];
 
+	if (host_use_is_leg(use))
+		return refuse_leg(id, c, e);
 	if (c->kind == USE_VM)
 		err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is taken: %s of VM %s has %s", id, c->what,
 			c->vm ? c->vm : "?", use->via ? use->via->dev->id : "it");

@@ -37,6 +37,7 @@ struct host_claim {
 	char *evidence;        /* "/proc/self/mountinfo: ..." */
 	char *vm;              /* of USE_VM; else NULL */
 	bool is_untrusted;     /* of USE_VM: it could not be reset */
+	bool is_array;         /* of USE_HOLDER: it mirrors, or has parity */
 	bool other_name;       /* of USE_VM: the attachment knows the file by another one */
 };
 
@@ -45,6 +46,12 @@ struct host_use {
 	const struct host_claim *claim;
 	const struct inv_node *via; /* NULL: its own */
 };
+
+/* A disk that is an array's own: what is written to it beneath the array is lost, or harms. */
+static inline bool host_use_is_leg(const struct host_use *use)
+{
+	return use && !use->via && use->claim->is_array;
+}
 
 /* Brings the uses of all devices up to date, and tells the watchers what changed before that. */
 void host_use_update(struct inventory *inv);

@@ -19,12 +19,20 @@ static bool host_has_it(const struct facts *f, struct err *e)
 {
 	const struct device_facts *d = f->dev;
 
-	if (!d->host_use && !d->is_blind)
+	if ((!d->host_use && !d->is_blind) || host_use_is_leg(d->host_use))
 		return false;
 	if (d->host_use)
 		host_use_refuse(d->dev->id, d->host_use, e);
 	else
 		host_use_refuse_blind(d->dev->id, e);
+	return true;
+}
+
+static bool is_leg(const struct facts *f, struct err *e)
+{
+	if (!host_use_is_leg(f->dev->host_use))
+		return false;
+	host_use_refuse(f->dev->dev->id, f->dev->host_use, e);
 	return true;
 }
 
@@ -283,6 +291,7 @@ static const struct rule rules[] = {
 	{"PATH", RULE_PARAVIRT, RULE_CLOSES, no_paravirt},
 	{"PATH", RULE_EMULATED, RULE_CLOSES, no_emulated},
 	{"HOST-USE", ALL_PATHS, RULE_CLOSES, host_has_it},
+	{"HOST-LEG", ALL_PATHS, RULE_CLOSES, is_leg},
 	{"DEV-TAKEN", ALL_PATHS, RULE_CLOSES, machine_has_it},
 	{"DEV-WEDGED", ALL_PATHS, RULE_CLOSES, is_wedged},
 	{"DEV-DEAD", RULE_PASSTHROUGH, RULE_REFUSES, is_dead},

@@ -12,6 +12,11 @@ static const struct code_page pages[] = {
 			"devices "
 			"in /sys, open files in /proc/PID/fd; and for a disk, an exclusive open.",
 		.fix = "Stop using it: the evidence names the mount, volume, route or process."},
+	{"HOST-LEG", "the disk is a leg of an array",
+		.cause = "The kernel mirrors to it, or keeps parity on it. Written to beneath the "
+			 "array, its legs would differ, and which of them is right nobody knows.",
+		.seen = "The disk's holders in /sys, and what kind of array they are.",
+		.fix = "Give the array: it is the device, and goes on without one of its legs."},
 	{"DEV-TAKEN", "a machine has the device already",
 		.cause = "A device is never with two machines.",
 		.seen = "iovd's own attachments; and for VFIO, that the kernel lets nobody else "

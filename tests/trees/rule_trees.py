@@ -328,6 +328,8 @@ CODES = (
     ("PATH", "ens1f0", PARA, None),
     ("PATH", CARD, PARA, None),
     ("HOST-USE", "sdb", PARA, lambda t: t.mount("8:16", "/srv", "/dev/sdb")),
+    ("HOST-LEG", "sdb", PARA,
+     lambda t: t.block("md9", "9:9", slaves=("sdb",), md__level="raid1", md__raid_disks=2)),
     ("DEV-DEAD", CARD, PASS, lambda t: space(t, CARD, DEAD)),
     ("DEV-ASLEEP", CARD, PASS, lambda t: (space(t, CARD, DEAD), card(t, power_state="D3cold"))),
     ("VFIO-DENYLIST", CARD, PASS, denied),
