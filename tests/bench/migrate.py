@@ -10,13 +10,12 @@ other, through the whole move. Both kinds take turns in each round, and what cou
 the medians: absolute figures of a virtual machine under TCG are worth little.
 """
 import pathlib
-import statistics
 import sys
 from contextlib import ExitStack
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
-from lib import disk, jobs  # noqa: E402
+from lib import blackout, disk  # noqa: E402
 from lib.guest import Qemu  # noqa: E402
 from lib.move import VM, Host, Machine, migrate  # noqa: E402
 from lib.proc import Failed  # noqa: E402
@@ -24,9 +23,6 @@ from lib.report import main  # noqa: E402
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 MEMORY = 256
-STREAM = "fio --name=job --filename=/dev/vda --rw=randwrite --bs=4k --iodepth=1 --direct=1 " \
-    "--ioengine=psync --size=32m --time_based --runtime=600 --output-format=json >/tmp/out & " \
-    "echo $! >/tmp/pid; wait; cat /tmp/out"
 
 
 class Native:
@@ -57,13 +53,8 @@ class Native:
         self.guest = new
 
 
-def blackout(machine, there):
-    """One move under a stream of requests: the longest took ... ms."""
-    number = machine.guest.start(STREAM)
-    machine.guest.run("while ! [ -s /tmp/pid ]; do sleep 0.1; done; sleep 1")
-    machine.move(there)
-    machine.guest.run("sleep 1; kill -INT $(cat /tmp/pid); rm /tmp/pid")
-    return jobs.work(machine.guest.result(number, 120)).longest_ms
+def blackout_of(machine, there):
+    return blackout.measure(machine.guest, "/dev/vda", lambda: machine.move(there))
 
 
 def test(scratch):
@@ -75,11 +66,10 @@ def test(scratch):
         machine = Machine(stack, hosts[0], memory=MEMORY)
         native = Native(stack, scratch, images[1])
         for n in range(ROUNDS):
-            ours.append(blackout(machine, hosts[(n + 1) % 2]))
-            theirs.append(blackout(native, None))
-            print(f"round {n + 1}: iovd {ours[-1]:.0f} ms, virtio-blk {theirs[-1]:.0f} ms", flush=True)
-    a, b = statistics.median(ours), statistics.median(theirs)
-    return f"medians of {ROUNDS}: iovd {a:.0f} ms, virtio-blk {b:.0f} ms: {a / b:.2f} times"
+            ours.append(blackout_of(machine, hosts[(n + 1) % 2]))
+            theirs.append(blackout_of(native, None))
+            print(f"round {n + 1}: iovd {ours[-1]}, virtio-blk {theirs[-1]}", flush=True)
+    return blackout.compare(ours, theirs)
 
 
 main(test)

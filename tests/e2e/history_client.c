@@ -3,14 +3,17 @@
  * The history checker: random reads, writes and flushes at a disk that is being tortured, every one
  * of them checked against what the requests before it allow.
  *
- *	history_client SOCKET [key=value]...
+ *	history_client DISK [key=value]...
  *
+ *	DISK		a vhost-user socket; or, as in a guest, a block device
  *	until=PATH	goes on until that file exists; then all is read and checked once more
  *	image=PATH	afterwards the file itself is read and checked as well
  *	bad=FIRST+COUNT	requests to these blocks must fail with EIO, and no others may
  *	slow=MS		a line "slow MS" on standard error for each request that takes longer
  *	journal=PATH	what must be there after a power cut is kept in that file; and if there was
  *			one, all blocks are looked at first (it then says so)
+ *	tell=PATH	each time what is in the journal goes there, too, as a line: to somebody who is
+ *			not cut off from power (history_journal.h)
  *	first=N		generations begin after this one: higher than any before the cut
  *	depth= blocks= bs= queues= seed=
  *
@@ -48,6 +51,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,7 +67,7 @@
 enum op { OP_READ, OP_WRITE, OP_FLUSH };
 
 struct options {
-	const char *until, *image, *journal;
+	const char *until, *image, *journal, *tell;
 	uint64_t depth, blocks, bs, queues, seed, slow, first;
 	uint64_t bad_first, bad_count; /* blocks */
 };
@@ -104,6 +108,7 @@ struct client {
 	struct queue queues[MAX_QUEUES];
 	struct block *blocks;
 	struct journal journal;
+	bool promises;     /* there is a journal, or one who is told */
 	bool looking_back; /* at what a power cut has left */
 	uint64_t now, generation, random;
 	uint64_t done, failed, reads, sectors, raced, longest_ns;
@@ -182,7 +187,7 @@ static void write_done(struct client *c, const struct slot *s)
 	}
 	b->writing = false;
 	b->written = c->now;
-	if (c->opt.journal)
+	if (c->promises)
 		c->journal.acked[s->block] = s->generation;
 	prune(b);
 }
@@ -301,7 +306,7 @@ static void submit(struct client *c, struct queue *q, enum op op, uint64_t block
 		submit_write(c, q, s);
 		break;
 	case OP_FLUSH:
-		s->promise = c->opt.journal ? journal_snapshot(&c->journal) : NULL;
+		s->promise = c->promises ? journal_snapshot(&c->journal) : NULL;
 		blkioq_flush(q->q, s, 0);
 		break;
 	}
@@ -339,7 +344,7 @@ static void completed(struct client *c, struct queue *q, struct slot *s, int ret
 		break;
 	case OP_FLUSH:
 		if (s->promise && journal_flushed(&c->journal, s->promise, c->done) < 0)
-			die("%s: %s", c->opt.journal, strerror(errno));
+			die("what is promised cannot be kept: %s", strerror(errno));
 		break;
 	}
 	q->idle[q->nidle++] = s;
@@ -424,8 +429,6 @@ static void flush_all(struct client *c)
 
 static void look_back(struct client *c)
 {
-	if (journal_open(&c->journal, c->opt.journal, c->opt.blocks) < 0)
-		die("%s: %s", c->opt.journal, strerror(errno));
 	for (uint64_t i = 0; i < c->opt.blocks; i++)
 		c->blocks[i].count = 0;
 	c->looking_back = true;
@@ -457,8 +460,13 @@ static void check_image(struct client *c)
 
 static void connect_device(struct client *c, const char *path)
 {
-	must(blkio_create("virtio-blk-vhost-user", &c->b), "create");
+	struct stat st;
+	bool is_disk = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+
+	must(blkio_create(is_disk ? "io_uring" : "virtio-blk-vhost-user", &c->b), "create");
 	must(blkio_set_str(c->b, "path", path), "path");
+	if (is_disk)
+		must(blkio_set_bool(c->b, "direct", true), "direct");
 	must(blkio_connect(c->b), "connect");
 	must(blkio_set_int(c->b, "num-queues", (int)c->opt.queues), "num-queues");
 	must(blkio_start(c->b), "start");
@@ -504,33 +512,40 @@ static void parse_bad(struct options *o, const char *value)
 		die("bad=%s: not FIRST+COUNT", value);
 }
 
-static void parse_number(struct options *o, const char *key, const char *value)
+static void parse_one(struct options *o, const char *key, const char *value)
 {
 	const struct {
 		const char *key;
-		uint64_t *to;
-		uint64_t max;
-	} numbers[] = {
-		{"depth", &o->depth, MAX_DEPTH},
-		{"queues", &o->queues, MAX_QUEUES},
-		{"blocks", &o->blocks, 1 << 20},
-		{"bs", &o->bs, 1 << 20},
-		{"seed", &o->seed, UINT64_MAX},
-		{"slow", &o->slow, 1 << 20},
-		{"first", &o->first, UINT64_MAX},
+		const char **text;
+		uint64_t *to, max;
+	} known[] = {
+		{"until", .text = &o->until},
+		{"image", .text = &o->image},
+		{"journal", .text = &o->journal},
+		{"tell", .text = &o->tell},
+		{"depth", .to = &o->depth, .max = MAX_DEPTH},
+		{"queues", .to = &o->queues, .max = MAX_QUEUES},
+		{"blocks", .to = &o->blocks, .max = 1 << 20},
+		{"bs", .to = &o->bs, .max = 1 << 20},
+		{"seed", .to = &o->seed, .max = UINT64_MAX},
+		{"slow", .to = &o->slow, .max = 1 << 20},
+		{"first", .to = &o->first, .max = UINT64_MAX},
 	};
+	unsigned int i = 0, count = sizeof(known) / sizeof(*known);
 	char *end;
 
-	for (unsigned int i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
-		if (strcmp(key, numbers[i].key) != 0)
-			continue;
-		errno = 0;
-		*numbers[i].to = strtoull(value, &end, 0);
-		if (errno || end == value || *end || *numbers[i].to > numbers[i].max)
-			die("%s=%s: not a number up to %" PRIu64, key, value, numbers[i].max);
+	while (i < count && strcmp(key, known[i].key) != 0)
+		i++;
+	if (i == count)
+		die("unknown option %s", key);
+	if (known[i].text) {
+		*known[i].text = value;
 		return;
 	}
-	die("unknown option %s", key);
+	errno = 0;
+	*known[i].to = strtoull(value, &end, 0);
+	if (errno || end == value || *end || *known[i].to > known[i].max)
+		die("%s=%s: not a number up to %" PRIu64, key, value, known[i].max);
 }
 
 static void parse(struct options *o, int argc, char **argv)
@@ -542,16 +557,10 @@ static void parse(struct options *o, int argc, char **argv)
 		if (!value)
 			die("%s: not key=value", argv[i]);
 		*value++ = '\0';
-		if (!strcmp(argv[i], "until"))
-			o->until = value;
-		else if (!strcmp(argv[i], "image"))
-			o->image = value;
-		else if (!strcmp(argv[i], "journal"))
-			o->journal = value;
-		else if (!strcmp(argv[i], "bad"))
+		if (strcmp(argv[i], "bad") == 0)
 			parse_bad(o, value);
 		else
-			parse_number(o, argv[i], value);
+			parse_one(o, argv[i], value);
 	}
 	if (!o->depth || !o->queues || o->bs < SECTOR || o->bs % SECTOR || !o->until)
 		die("depth and queues must be at least 1, bs a multiple of 512; until= is needed");
@@ -563,13 +572,16 @@ int main(int argc, char **argv)
 	uint64_t begin;
 
 	if (argc < 2)
-		die("usage: history_client SOCKET until=PATH [key=value]...");
+		die("usage: history_client DISK until=PATH [key=value]...");
 	parse(&c.opt, argc, argv);
 	c.random = c.opt.seed ^ c.opt.first;
 	c.generation = c.opt.first;
 	connect_device(&c, argv[1]);
 	prepare(&c);
 	begin = now_ns();
+	if (journal_open(&c.journal, c.opt.journal, c.opt.tell, c.opt.blocks) < 0)
+		die("the journal: %s", strerror(errno));
+	c.promises = c.opt.journal || c.opt.tell;
 	if (c.opt.journal)
 		look_back(&c);
 	torture(&c);

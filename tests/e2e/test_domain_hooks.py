@@ -39,8 +39,8 @@ def test(scratch, count=MOVES):
         nobody_to_ask(pair)
         pair.move_by_virsh()
 
-    verified = under_work(scratch, scene, hooks=True)[1]
-    return f"{count + 1} moves by virsh alone, {verified} MiB verified"
+    checked = under_work(scratch, scene, hooks=True)[1]
+    return f"{count + 1} moves by virsh alone, {checked}"
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # timeout: 600
 """A libvirt domain with two disks moves back and forth between two hosts while its guest writes and
-verifies at depth 32: `iovctl migrate DOMAIN URI`, which drives libvirt. What cannot move is refused, a move
+verifies at depth 32, and checks a history: `iovctl migrate DOMAIN URI`, which drives libvirt. What cannot move is refused, a move
 that fails or is given up leaves all as it was."""
 import os
 import re
 import subprocess
 from contextlib import ExitStack
 
-from lib import disk, jobs
+from lib import disk
 from lib.domain_move import VM, Pair, until_told
+from lib.history import Inside
 from lib.proc import Failed, Process, until
 from lib.report import main
 from lib.servers import program
+
+from guest import image  # (lib says where it is)
 
 MOVES = 3
 MIB = 4
@@ -65,28 +68,30 @@ def shown(pair, scratch):
 
 
 def under_work(scratch, scene, **options):
-    """scene(pair) while both disks are written and verified; (what it returned, MiB verified)."""
-    images = [disk.ext4(scratch / f"{n}.img", 64) for n in range(2)]
+    """scene(pair, check) while one disk has a file system whose files are written and verified, and the
+    other a history; (what scene returned, what was checked)."""
+    images = [disk.ext4(scratch / "0.img", 64), disk.blank(scratch / "1.img", 16)]
     with ExitStack() as stack:
-        pair = Pair(stack, scratch, images, **options)
+        pair = Pair(stack, scratch, images, build=image.qemu_history, **options)
         guest = pair.guest
-        guest.run("mkdir /mnt/a /mnt/b && mount /dev/vda /mnt/a && mount /dev/vdb /mnt/b")
-        work = [guest.start(until_told(f"/mnt/{where}", MIB)) for where in ("a", "b")]
+        guest.run("mkdir /mnt/a && mount /dev/vda /mnt/a")
+        work, history = guest.start(until_told("/mnt/a", MIB)), Inside(guest, "/dev/vdb")
 
         def check():
-            if any(guest.done(number) for number in work):
+            history.check()
+            if guest.done(work):
                 raise Failed(f"the work has ended: {guest.out('tail -5 /tmp/*.out')}")
 
         result = scene(pair, check)
         guest.run("touch /tmp/over")
-        rounds = [int(guest.result(number, 240).output) for number in work]
-        guest.run("umount /mnt/a /mnt/b")
+        rounds, checked = int(guest.result(work, 240).output), history.end(240)
+        guest.run("umount /mnt/a")
         guest.expect_no_complaints()
         pair.end()
-    for image in images:
-        disk.fsck(image)
-        image.unlink()
-    return result, sum(rounds) * MIB
+    disk.fsck(images[0])
+    for image_of in images:
+        image_of.unlink()
+    return result, f"{rounds * MIB} MiB verified, {checked}"
 
 
 def test(scratch, count=MOVES):
@@ -97,8 +102,8 @@ def test(scratch, count=MOVES):
             pair.move()
             check()
 
-    verified = under_work(scratch, scene)[1]
-    return f"{count} moves, {verified} MiB verified"
+    checked = under_work(scratch, scene)[1]
+    return f"{count} moves, {checked}"
 
 
 if __name__ == "__main__":

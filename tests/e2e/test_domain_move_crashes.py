@@ -2,47 +2,60 @@
 # timeout: 900
 """A domain moves under verified I/O, and each time something dies: an iovd, a worker, a libvirtd, a QEMU,
 of either side, or the network between them. Afterwards it runs on exactly one host, with its disks there and
-nothing left on the other; or, when the QEMU died that had it, on none, and both are clean."""
+nothing left on the other; or, when the QEMU died that had it, on none, and both are clean. One of its disks has
+a history, which goes on wherever it runs; what was flushed before a QEMU died is there after that."""
+import collections
 import contextlib
+import re
 import signal
 from contextlib import ExitStack
 
-from lib import disk, jobs
+from lib import disk
 from lib.daemon import Attachment, kill_pid
 from lib.domain_move import VM, Pair, until_told
+from lib.history import Inside
 from lib.libvirt import set_link
 from lib.proc import Failed, Process, until
 from lib.report import main
 from lib.servers import program
+
+from guest import image  # (lib says where it is)
 
 MIB = 4
 # How far the move is when it happens, as the iovd of the source logs it.
 STAGES = {"sending": "the baton is ready", "gone": "the baton is left", "there": "the baton is taken"}
 
 
+# What may die: each aims at it, and returns what kills it, without delay.
+
+
 def iovd(host):
-    host.daemon.kill()
+    return host.daemon.kill
 
 
 def worker(host):
-    for shown in host.attachments():
-        if shown["worker_pid"]:
-            Attachment(host.daemon, shown).kill_worker(shown["worker_pid"])
+    each = [Attachment(host.daemon, shown) for shown in host.attachments()]
+    aims = [(one, one.worker()) for one in each]
+    return lambda: [one.kill_worker(pid) for one, pid in aims]
 
 
 def qemu(host):
     pid = until(lambda: host.libvirt.qemu(VM), 60, "a QEMU")
-    kill_pid(pid, "qemu-system-x86_64")
+    return lambda: kill_pid(pid, "qemu-system-x86_64")
 
 
 def libvirtd(host):
     """As where a service manager starts it again."""
-    host.libvirt.stop(signal.SIGKILL)
-    host.libvirt.start()
+
+    def kill():
+        host.libvirt.stop(signal.SIGKILL)
+        host.libvirt.start()
+
+    return kill
 
 
 def link(host):
-    set_link(host.libvirt, "down")
+    return lambda: set_link(host.libvirt, "down")
 
 
 # What dies, where, and when, in the tests; all of it at each stage in the campaign.
@@ -56,20 +69,32 @@ SCENES = (
     (qemu, "there", "sending"),
     (link, "here", "sending"),
 )
+# What may become of the domain. A QEMU that has all of it lives in every scene but these: here it is killed
+# while the other has not got all of it, or maybe not; there when it runs already, or maybe not.
+DEATHS = {
+    (qemu, "here", "sending"): {"died"},
+    (qemu, "here", "gone"): {"died", "moved"},
+    (qemu, "here", "there"): {"died", "moved"},
+    (qemu, "there", "sending"): {"stayed"},
+    (qemu, "there", "gone"): {"stayed", "died"},
+    (qemu, "there", "there"): {"stayed", "died"},
+}
 
 
 class Scene:
     def __init__(self, stack, scratch):
-        self.image = disk.ext4(scratch / "0.img", 64)
+        self.images = [disk.ext4(scratch / "0.img", 64), disk.blank(scratch / "1.img", 16)]
         self.scratch = scratch
-        self.pair = Pair(stack, scratch, [self.image])
-        self.moves = 0
+        self.pair = Pair(stack, scratch, self.images, build=image.qemu_history)
+        self.moves = self.lives = 0
         self.begin_work()
 
     def begin_work(self):
-        guest = self.pair.guest
+        guest, promises = self.pair.guest, self.pair.promises
         guest.run("mkdir -p /mnt/a && mount /dev/vda /mnt/a")
         self.work = guest.start(until_told("/mnt/a", MIB))
+        self.history = Inside(guest, "/dev/vdb", promises=promises, life=self.lives)
+        self.lives += 1
 
     def hosts(self):
         return self.pair.here, self.pair.there
@@ -103,7 +128,7 @@ class Scene:
             tails = "\n".join(host.daemon.tail() for host in self.hosts())
             raise Failed(f"{what}: it is not over: {seen}\n{tails}") from None
 
-    def lives(self, what):
+    def goes_on(self, what):
         """It goes on working where it is."""
         if not self.found:
             raise Failed(f"{what}: it runs nowhere")
@@ -112,6 +137,7 @@ class Scene:
             self.pair.guest.moved(self.pair.here.libvirt)
         guest = self.pair.guest
         guest.run("dd if=/dev/urandom of=/mnt/a/sync bs=4k count=16 conv=fsync 2>/dev/null", 120)
+        self.history.check()
         if guest.done(self.work):
             raise Failed(f"{what}: the work has ended: {guest.out('tail -5 /tmp/*.out')}")
 
@@ -140,48 +166,66 @@ class Scene:
         """When the move is given up; or, where all was sent already, so that it can arrive."""
         with contextlib.suppress(Failed):
             until(lambda: not move.alive(), 30, "iovctl to end")
-        set_link(self.pair.here.libvirt, "up")
+        for host in self.hosts():
+            set_link(host.libvirt, "up")
 
-    def kill(self, what, side, stage):
-        """A move in which that dies; whether it moved."""
+    def move_in_which(self, what, side, stage):
+        """That dies; what iovctl said."""
         here, there = self.hosts()
         self.moves += 1
         ctl = [program("iovctl"), "-s", here.daemon.socket, *self.pair.words("--timeout", "20000")]
         at = len(here.daemon.log())
         with Process(ctl, self.scratch / f"move{self.moves}") as move:
+            self.reach("sending", at, move)
+            kill = what(here if side == "here" else there)
             self.reach(stage, at, move)
-            what(here if side == "here" else there)
+            kill()
             if what is link:
                 self.mend(move)
             until(lambda: not move.alive(), 150, "iovctl to end")
-        name = f"{what.__name__} {side}, {stage}"
-        self.settle(name)
-        if what is qemu and not self.found:
+            return move.log.read_text()
+
+    def outcome(self, what):
+        """What became of the domain; it runs again."""
+        here, there = self.hosts()
+        if not self.found:
             self.revive()
-            print(f"{name}: died", flush=True)
-            return False
-        self.lives(name)
-        moved = self.pair.here is there
-        print(f"{name}: {'moved' if moved else 'stayed'}", flush=True)
-        return moved
+            return "died"
+        self.goes_on(what)
+        return "moved" if self.pair.here is there else "stayed"
+
+    def kill(self, what, side, stage):
+        """A move in which that dies; what became of the domain."""
+        name = f"{what.__name__} {side}, {stage}"
+        said = self.move_in_which(what, side, stage)
+        self.settle(name)
+        became = self.outcome(name)
+        last = said.strip().splitlines()[-1] if said.strip() else ""
+        print(f"{name}: {became}; iovctl: {last}", flush=True)
+        if became not in DEATHS.get((what, side, stage), {"moved", "stayed"}):
+            raise Failed(f"{name}: it {became}; iovctl: {said}")
+        if became == "died" and not re.search(r"\[[A-Z-]+\]", said):
+            raise Failed(f"{name}: nobody says that it has died: {said}")
+        return became
 
     def end(self):
         guest = self.pair.guest
         guest.run("touch /tmp/over")
-        rounds = int(guest.result(self.work, 240).output)
+        rounds, checked = int(guest.result(self.work, 240).output), self.history.end(240)
         guest.run("umount /mnt/a")
         guest.expect_no_complaints()
         self.pair.end()
-        disk.fsck(self.image)
-        return rounds
+        disk.fsck(self.images[0])
+        return f"{rounds * MIB} MiB verified since the last death of the guest, {checked}"
 
 
 def test(scratch, scenes=SCENES):
     with ExitStack() as stack:
         scene = Scene(stack, scratch)
-        moved = sum(scene.kill(*one) for one in scenes)
-        rounds = scene.end()
-    return f"{len(scenes)} deaths: it moved {moved} times; {rounds} rounds verified"
+        became = collections.Counter(scene.kill(*one) for one in scenes)
+        checked = scene.end()
+    told = ", ".join(f"{count} {what}" for what, count in sorted(became.items()))
+    return f"{len(scenes)} deaths: {told}; {checked}"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from . import apt, cache
 SUITE = "trixie"
 PACKAGES = ("libblkio1", "libblkio-dev", "libc6", "libgcc-s1", "zlib1g")
 TRIPLET = "x86_64-linux-gnu"
+# What a program of ours needs of it at run time.
+LIBRARIES = ("libblkio.so.1", "libc.so.6", "libgcc_s.so.1")
 
 
 class Package:

@@ -19,7 +19,7 @@ import typing
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from guest import apt, cache, cpio, fio  # noqa: E402
+from guest import apt, blkio, cache, cpio, fio  # noqa: E402
 
 INIT = pathlib.Path(__file__).with_name("init")
 METAPACKAGE = "linux-image-cloud-amd64"
@@ -126,6 +126,26 @@ def qemu(metapackage=METAPACKAGE, names=MODULES):
 def qemu_full():
     """The same with drivers for network cards and SATA disks."""
     return qemu(FULL_METAPACKAGE, FULL_MODULES)
+
+
+def qemu_history():
+    """The same as qemu() with the history checker: `checker DISK until=PATH [key=value]...`."""
+    base, command = qemu(), [pathlib.Path(word) for word in blkio.client("history_client")]
+    # Not where they are here: there is another file system over /tmp later.
+    loader, _, libraries, program = command
+    files = [loader, program, *(libraries / name for name in blkio.LIBRARIES)]
+
+    def build(work):
+        archive = cpio.Archive()
+        for path in files:
+            archive.copy(path, f"history/{path.name}")
+        start = f"/history/{loader.name} --library-path /history /history/{program.name}"
+        archive.file("bin/checker", f'#!/bin/sh\nexec {start} "$@"\n'.encode(), 0o755)
+        # The kernel unpacks one archive after the other.
+        (work / "initramfs").write_bytes(base.initramfs.read_bytes() + archive.bytes())
+
+    key = cache.digest(pathlib.Path(__file__), base.initramfs.parent.name, program.parent.name)
+    return Image(base.kernel, cache.entry(f"guest-history-{key}", build) / "initramfs")
 
 
 def uml():

@@ -10,9 +10,11 @@
     pair = Pair(stack, scratch, images, native=True)
     pair.move_by_virsh()                  # the same on QEMU's own virtio-blk
 """
-from . import jobs
+from guest import image
+
+from . import blackout, jobs
 from .daemon import Daemon
-from .libvirt import Domain, LibvirtHost, connect, hook
+from .libvirt import PROMISES, Domain, LibvirtHost, connect, hook
 from .proc import Failed, until
 
 VM = "web1"
@@ -20,10 +22,6 @@ NATIVE = """<disk type='file' device='disk'>
   <driver name='qemu' type='raw' cache='none' io='io_uring'/>
   <source file='{image}'/><target dev='{target}' bus='virtio'/>
 </disk>"""
-# One request after the other, until it is told to end: the longest is how long they stood still.
-STREAM = "fio --name=job --filename={name} --rw=randwrite --bs=4k --iodepth=1 --direct=1 " \
-    "--ioengine=psync --size=4m --time_based --runtime=900 --output-format=json >/tmp/stream & " \
-    "echo $! >/tmp/stream.pid; wait; cat /tmp/stream"
 
 
 def until_told(where, mib):
@@ -60,6 +58,10 @@ class Host:
     def states(self):
         return {a["state"] for a in self.attachments()}
 
+    def told(self):
+        """For a message: what iovd says, and has logged last."""
+        return f"attachments {self.attachments()}; {self.daemon.tail()}"
+
     def wait_known(self):
         until(lambda: any(vm["name"] == VM for vm in self.daemon.ctl("list", "vms")["vms"]), 30,
               "the domain to be known")
@@ -72,17 +74,20 @@ class Host:
 class Pair:
     """The domain is defined, has the images as its disks, and is booted, on the first host."""
 
-    def __init__(self, stack, scratch, images, hooks=False, native=False, memory=256):
+    def __init__(self, stack, scratch, images, hooks=False, native=False, memory=256,
+                 build=image.qemu):
         self.here, self.there = (Host(stack, scratch, n, hooks) for n in (1, 2))
         self.native = native
         connect(self.here.libvirt, self.there.libvirt)
-        disks = [NATIVE.format(image=i, target=f"vd{t}") for i, t in zip(images, "abcdef")]
-        domain = Domain(self.here.libvirt, VM, "".join(disks) if native else "", memory=memory)
+        disks = [NATIVE.format(image=disk, target=f"vd{t}") for disk, t in zip(images, "abcdef")]
+        self.promises = scratch / "promises"  # see history.Inside
+        devices = PROMISES.format(path=self.promises) + "".join(disks if native else [])
+        domain = Domain(self.here.libvirt, VM, devices, memory=memory, build=build)
         self.guest = stack.enter_context(domain)
         self.here.wait_known()
         self.there.wait_libvirt()
-        for n, image in enumerate([] if native else images):
-            self.here.daemon.attach(image, VM, f"d{n}")
+        for n, disk in enumerate([] if native else images):
+            self.here.daemon.attach(disk, VM, f"d{n}")
         self.guest.boot()
 
     def words(self, *more):
@@ -122,12 +127,14 @@ class Pair:
         return None
 
     def blackout(self, move, name="/mnt/a/stream"):
-        """How long requests stood still in the guest while it moved, in ms."""
-        number = self.guest.start(STREAM.format(name=name))
-        self.guest.run("while ! [ -s /tmp/stream.pid ]; do sleep 0.1; done; sleep 1")
-        move()
-        self.guest.run("sleep 1; kill -INT $(cat /tmp/stream.pid); rm /tmp/stream.pid")
-        return jobs.work(self.guest.result(number, 120)).longest_ms
+        """How long requests stood still in the guest while it moved."""
+        return blackout.measure(self.guest, name, move)
+
+    def seen(self):
+        """What both hosts say of it, for a message."""
+        hosts = (("here", self.here), ("there", self.there))
+        lines = [f"{name}: libvirt: {host.libvirt.state(VM)}, {host.told()}" for name, host in hosts]
+        return "\n    ".join(lines)
 
     def end(self):
         """Ended and undefined by virsh alone, nothing is left on either host."""

@@ -15,6 +15,7 @@ there, which ends with the test. The folders that libvirt writes to (/run, /var/
 below host.root, as bind mounts; what is elsewhere is the machine's, at the same paths.
 """
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -25,7 +26,7 @@ import uuid
 
 from guest import image
 
-from . import guest, proc
+from . import guest, proc, symptoms
 from .channel import Channel
 from .proc import Failed, Process, Skipped, until
 from .servers import program
@@ -306,6 +307,13 @@ PORTS = 8 * "<controller type='pci' model='pcie-root-port'/>"
 SHARED = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 
 
+# A port of the guest's, of which a file keeps all that is written to it, on whatever host.
+PROMISES = """<channel type='file'>
+  <source path='{path}' append='on'/><target type='virtio' name='promises'/>
+  <address type='virtio-serial' controller='0' bus='0' port='2'/>
+</channel>"""
+
+
 def vhostuser_disk(sock, target="vda", reconnect=True):
     """The XML of a disk that a vhost-user backend serves."""
     again = "<reconnect enabled='yes' timeout='1'/>" if reconnect else ""
@@ -314,6 +322,18 @@ def vhostuser_disk(sock, target="vda", reconnect=True):
         f"<source type='unix' path='{sock}'>{again}</source>"
         f"<target dev='{target}' bus='virtio'/></disk>"
     )
+
+
+class _Monitor:
+    """QEMU's monitor as libvirt lets others ask it."""
+
+    def __init__(self, host, name):
+        self._host, self._name = host, name
+
+    def command(self, name, seconds, **arguments):
+        asked = json.dumps({"execute": name, "arguments": arguments})
+        words = ("qemu-monitor-command", self._name, asked)
+        return json.loads(self._host.virsh(*words, seconds=seconds))["return"]
 
 
 class _Nobody:
@@ -372,6 +392,10 @@ class Domain(guest.Guest):
         self._listen.close()
         self.host.virsh_try("destroy", self.name)
         self.host.virsh_try("undefine", "--managed-save", self.name)
+
+    def _describe(self):
+        looked = symptoms.look(_Monitor(self.host, self.name))
+        return f"{super()._describe()}\n    {self.host.name}: {self.state}; {looked}"
 
     def boot(self, *words):
         """virsh start, and waits for the guest."""
