@@ -95,12 +95,50 @@ static void waited_enough(void *arg, unsigned int events)
 	move_done(arg);
 }
 
+static void leave(void *arg, unsigned int events);
+
+static void left(void *arg, const struct virt_answer *answer, const struct err *e)
+{
+	struct domain_move *m = arg;
+	struct err own = ERR_INIT;
+
+	(void)answer;
+	m->look = NULL;
+	if (!e) {
+		move_done(m);
+		return;
+	}
+	log_warning("%s: what is left of it here: %s", m->vm, e->msg);
+	m->timer = m->d->loop->ops->add_timer(m->d->loop, TOLD_MS, leave, m, &own);
+	if (!m->timer)
+		move_fail(m, &own);
+}
+
+/* A libvirtd that was killed when all was sent leaves the domain paused, for it cannot know; we do. */
+static void leave(void *arg, unsigned int events)
+{
+	struct domain_move *m = arg;
+	const struct virt_ask ask = {.op = VIRT_LEAVE, .domain = m->uuid};
+	struct err e = ERR_INIT;
+
+	(void)events;
+	m->d->loop->ops->remove(m->timer);
+	m->timer = NULL;
+	m->look = virt_do(domains_virt(m->d->domains), &ask, left, m, &e);
+	if (!m->look)
+		left(m, NULL, &e);
+}
+
 /* libvirt says how long the domain stood still, but maybe later than that it has moved. */
 static void move_success(struct domain_move *m)
 {
 	struct watch_loop *loop = m->d->loop;
 	struct err e = ERR_INIT;
 
+	if (m->why.kind != ERR_NONE) {
+		leave(m, 0);
+		return;
+	}
 	m->d->loop->ops->remove(m->timer);
 	m->timer = NULL;
 	if (m->events.told && !m->downtime_ms)

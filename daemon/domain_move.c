@@ -22,6 +22,9 @@
  *	off, or gone		LEFT, TAKEN		end: it runs there, or soon will
  *	paused			anywhere		looked at again: libvirt, or a person, decides
  *
+ * Where it has moved though the call has failed, what libvirt has left of it here is ended: paused, since its
+ * libvirtd was killed when all was sent, and the next one cannot know that it runs there.
+ *
  * An abort that hears that it runs there (MIG-RUNS) becomes an end. By itself a baton that is TAKEN ends as
  * soon as the VM runs there; so that the end may have come before it is asked for.
  */

@@ -105,6 +105,7 @@ enum virt_op {
 	VIRT_MIGRATE,
 	VIRT_PROGRESS, /* domain -> domains as of LOOK, progress */
 	VIRT_STOP_JOB, /* domain: what goes on with it (a migration) is to be given up */
+	VIRT_LEAVE, /* domain, which lives elsewhere now: its VMM that does not run, its definition end */
 	VIRT_OPS
 };
 

@@ -345,6 +345,28 @@ static int run_stop_job(struct virt_call *call, struct err *e)
 	return virDomainAbortJob(dom) < 0 ? virt_err(e, "give up the move") : 0;
 }
 
+static int end_left(virDomainPtr dom, const struct virt_domain *left, struct err *e)
+{
+	if (left->state != VIRT_OFF && virDomainDestroy(dom) < 0)
+		return virt_err(e, "end what is left of the domain");
+	if (left->persistent && virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0)
+		return virt_err(e, "undefine what is left of the domain");
+	return 0;
+}
+
+static int run_leave(struct virt_call *call, struct err *e)
+{
+	const struct virt_answer *found = &call->answer;
+	auto_domain virDomainPtr dom = NULL;
+
+	if (run_look(call, e) < 0 || !found->count)
+		return found->domains ? 0 : -1;
+	if (found->domains[0].state == VIRT_RUNNING)
+		return err_set(e, ERR_REFUSED, "MIG-RUNS", "%s runs here", found->domains[0].name);
+	dom = call_domain(call, e);
+	return dom ? end_left(dom, &found->domains[0], e) : -1;
+}
+
 static int run_define(struct virt_call *call, struct err *e)
 {
 	auto_domain virDomainPtr dom = virDomainDefineXML(call->conn, call->text);
@@ -365,5 +387,6 @@ int (*const virt_runs[])(struct virt_call *call, struct err *e) = {
 	[VIRT_MIGRATE] = run_migrate,
 	[VIRT_PROGRESS] = run_progress,
 	[VIRT_STOP_JOB] = run_stop_job,
+	[VIRT_LEAVE] = run_leave,
 };
 static_assert(ARRAY_SIZE(virt_runs) == VIRT_OPS, "a function for each");
