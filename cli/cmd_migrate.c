@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/bar.h"
 #include "cli/out.h"
@@ -11,24 +12,33 @@ static const struct out_view migrate_view = {
 
 /* --- the verdict ------------------------------------------------------------------------------ */
 
+static void problem_print(const struct cli *cli, const char *name, const struct json *problem)
+{
+	auto_free char *code = out_text(json_member(problem, "code"));
+	auto_free char *what = out_text(json_member(problem, "what"));
+	auto_free char *evidence = out_text(json_member(problem, "evidence"));
+	auto_free char *fix = out_text(json_member(problem, "fix"));
+	const char *words[] = {name ? name : "-", code ? code : "-", what ? what : "-",
+		evidence ? evidence : "-", fix ? fix : "-"};
+
+	if (cli->form == OUT_PLAIN) {
+		printf("%s\t%s\t%s\t%s\t%s\n", words[0], words[1], words[2], words[3], words[4]);
+		return;
+	}
+	printf("%s: cannot move [%s]: %s: %s\n", words[0], words[1], words[2], words[3]);
+	if (words[4][0] && strcmp(words[4], "-") != 0)
+		printf("  fix: %s\n", words[4]);
+}
+
 static void verdict_print_one(const struct cli *cli, const struct json *device)
 {
 	auto_free char *name = out_text(json_member(device, "name"));
 	const struct json *problems = json_member(device, "problems");
-	bool plain = cli->form == OUT_PLAIN;
 
 	if (!json_count(problems))
-		printf(plain ? "%s\tok\n" : "%s: can move\n", name ? name : "-");
-	for (size_t i = 0; i < json_count(problems); i++) {
-		const struct json *problem = json_item(problems, i);
-		auto_free char *code = out_text(json_member(problem, "code"));
-		auto_free char *what = out_text(json_member(problem, "what"));
-		auto_free char *evidence = out_text(json_member(problem, "evidence"));
-
-		printf(plain ? "%s\t%s\t%s\t%s\n" : "%s: cannot move [%s]: %s: %s\n",
-			name ? name : "-", code ? code : "-", what ? what : "-",
-			evidence ? evidence : "-");
-	}
+		printf(cli->form == OUT_PLAIN ? "%s\tok\n" : "%s: can move\n", name ? name : "-");
+	for (size_t i = 0; i < json_count(problems); i++)
+		problem_print(cli, name, json_item(problems, i));
 }
 
 /* A verdict that says no is an answer, and a refusal. */
@@ -46,6 +56,10 @@ static int verdict_run(struct cli *cli, struct err *e)
 			verdict_print_one(cli, json_item(devices, i));
 	if (json_is_true(json_member(reply, "ok")))
 		return 0;
+	if (out_is_json(cli)) { /* one document */
+		e->kind = ERR_REFUSED;
+		return -1;
+	}
 	err_set(e, ERR_REFUSED, "MIG-VERDICT", "the VM cannot move there");
 	return err_fix(e, "nothing was changed; what is in the way is above");
 }

@@ -76,10 +76,6 @@ int baton_finish(struct daemon *d, const char *vm, baton_done_fn *done, void *ar
 /* All as before; fails if the VM runs there (MIG-RUNS). */
 int baton_abort(struct daemon *d, const char *vm, baton_done_fn *done, void *arg, struct err *e);
 
-/* What it would come to there: the verdict, as a document. */
-int baton_check(struct daemon *d, const char *vm, const char *uri, const struct json *map,
-	baton_done_fn *done, void *arg, struct err *e);
-
 /* The one who waits has gone. */
 void baton_forget_waiter(struct daemon *d, const char *vm);
 

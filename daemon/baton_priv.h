@@ -67,6 +67,9 @@ bool baton_has_no_vmm(struct baton *b);
 /* What its state makes of each of them: who may do I/O, the gate, the worker. */
 void baton_apply(struct baton *b);
 
+/* baton_wish.c: a name that no other move has. */
+int baton_name_move(char move[BATON_MOVE_SIZE], struct err *e);
+
 /* baton_source.c */
 void baton_step(struct baton *b);
 

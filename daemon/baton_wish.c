@@ -34,7 +34,7 @@ static int check_startable(struct daemon *d, const char *vm, struct err *e)
 	return 0;
 }
 
-static int name_move(char move[BATON_MOVE_SIZE], struct err *e)
+int baton_name_move(char move[BATON_MOVE_SIZE], struct err *e)
 {
 	uint8_t bytes[16];
 
@@ -52,7 +52,7 @@ static struct baton *start_row(
 	struct baton *b, *old = baton_by_vm(d, vm);
 
 	if (channel_check_uri(uri, e) < 0 || check_startable(d, vm, e) < 0 ||
-		name_move(move, e) < 0)
+		baton_name_move(move, e) < 0)
 		return NULL;
 	if (old) { /* it came from elsewhere, and lives here since */
 		if (baton_unkeep(old, e) < 0)
@@ -82,76 +82,6 @@ int baton_start(struct daemon *d, const char *vm, const char *uri, const struct 
 	b->arg = arg;
 	baton_try_later(b, 0);
 	return 0;
-}
-
-/* --- the verdict ------------------------------------------------------------------------------ */
-
-struct verdict {
-	struct channel *channel;
-	baton_done_fn *done;
-	void *arg;
-};
-
-static void judged(void *arg, const struct json *reply, const struct err *e)
-{
-	struct verdict *v = arg;
-	auto_free char *text = NULL;
-	struct err own = ERR_INIT;
-	struct json_out o;
-	size_t len = 0;
-
-	json_out_init(&o);
-	if (reply)
-		json_out_value(&o, NULL, reply);
-	text = json_out_finish(&o, &len);
-	if (!e && !text) {
-		err_set(&own, ERR_FAILED, "MEMORY", "no memory for the verdict");
-		e = &own;
-	}
-	v->done(v->arg, text, len, e);
-	channel_close(v->channel);
-	free(v);
-}
-
-static int ask_verdict(struct verdict *v, struct baton *b, const char *state, struct err *e)
-{
-	struct daemon *d = b->d;
-	struct json_out o;
-
-	v->channel = channel_open(d->loop, b->peer, d->conf->ssh, e);
-	if (!v->channel)
-		return -1;
-	baton_put_description(b, state, &o);
-	json_out_end(&o);
-	return channel_call(v->channel, "CheckMove", &o, BATON_CHECK_MS, judged, v, e);
-}
-
-int baton_check(struct daemon *d, const char *vm, const char *uri, const struct json *map,
-	baton_done_fn *done, void *arg, struct err *e)
-{
-	auto_iostate struct iostate *s = iostate_describe(d, vm, e);
-	auto_free char *state = s ? iostate_to_text(s) : NULL;
-	struct verdict *v = state ? calloc(1, sizeof(*v)) : NULL;
-	char move[BATON_MOVE_SIZE];
-	struct baton *b = NULL;
-	int rc = -1;
-
-	if (s && !v)
-		err_set(e, ERR_FAILED, "MEMORY", "no memory for a verdict");
-	if (v && channel_check_uri(uri, e) == 0 && name_move(move, e) == 0)
-		b = baton_new(d, move, vm, uri, BATON_REFUSED, e);
-	if (b) {
-		b->map = json_share(map);
-		*v = (struct verdict){.done = done, .arg = arg};
-		rc = ask_verdict(v, b, state, e);
-	}
-	if (b)
-		baton_free(b); /* it was there for its words only */
-	if (rc < 0 && v) {
-		channel_close(v->channel);
-		free(v);
-	}
-	return rc;
 }
 
 /* --- finish and abort ------------------------------------------------------------------------- */

@@ -17,7 +17,7 @@
  *
  * When one of these fails, those before it are detached again, last first, and the answer is why.
  * Reserved, they wait for the baton (daemon/baton.c), which is in the store with the last of them. A
- * verdict ends after look(), and goes on to the next disk where one is not fit.
+ * verdict ends after look(), and has all that is in the way of each disk.
  *
  * All of them are marked in the store until the last one is there, and one statement takes the marks
  * away: after a crash before it, reconcile detaches what is marked.
@@ -38,6 +38,7 @@
 #include "daemon/iostate.h"
 #include "daemon/jobs.h"
 #include "daemon/restore_names.h"
+#include "daemon/verdict.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
 #include "lib/nbd_uri.h"
@@ -81,7 +82,8 @@ struct restoring {
 	char id[KEEPER_ID_SIZE]; /* when it is there; else "" */
 	uint64_t inode;          /* that its file has at the source; 0: not known */
 	bool is_mapped;          /* somebody has said what it is called here */
-	struct err why;          /* of a verdict: it is not fit; else of kind ERR_NONE */
+	bool is_lost;            /* there is nothing to look at */
+	struct problems problems;
 };
 
 struct restore {
@@ -161,8 +163,9 @@ static int plan_device(
 
 static int check_apart(const struct restore *x, uint32_t i, struct err *e)
 {
-	for (uint32_t n = 0; n < i; n++)
-		if (strcmp(x->each[n].wish.spec.device, x->each[i].wish.spec.device) == 0)
+	for (uint32_t n = 0; n < i && !x->each[i].is_lost; n++)
+		if (!x->each[n].is_lost &&
+			strcmp(x->each[n].wish.spec.device, x->each[i].wish.spec.device) == 0)
 			return err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s and %s would both be %s",
 				x->each[n].wish.spec.name, x->each[i].wish.spec.name,
 				x->each[i].wish.spec.device);
@@ -209,8 +212,9 @@ static int plan_one(struct restore *x, uint32_t i, const struct restore_args *ar
 	incoming_set_spec(saved, &w->spec);
 	restore_map_spares(args->map, &w->spec.rescue);
 	str_copy(w->spec.vm, sizeof(w->spec.vm), x->vm);
-	if (plan_domain(x, args, &w->spec, e) < 0)
+	if (plan_domain(x, args, &w->spec, e) < 0 && x->kind != RESTORE_JUDGE)
 		return -1;
+	problems_add(&one->problems, e->kind == ERR_NONE ? 0 : -1, e);
 	return str_copy(one->name, sizeof(one->name), name)
 		       ? 0
 		       : err_set(e, ERR_USAGE, "NAME", "the name %.40s... is too long", name);
@@ -422,20 +426,6 @@ static void attach_next(struct restore *x)
 
 /* --- the verdict ------------------------------------------------------------------------------ */
 
-static void put_problem(const struct err *why, struct json_out *o)
-{
-	json_out_array(o, "problems");
-	if (why->kind != ERR_NONE) {
-		json_out_object(o, NULL);
-		json_out_str(o, "code", why->code);
-		json_out_str(o, "what", why->msg);
-		json_out_str(o, "evidence", why->evidence);
-		json_out_str(o, "fix", why->fix);
-		json_out_end(o);
-	}
-	json_out_end(o);
-}
-
 static bool put_devices(const struct restore *x, struct json_out *o)
 {
 	bool ok = true;
@@ -444,13 +434,8 @@ static bool put_devices(const struct restore *x, struct json_out *o)
 	for (uint32_t i = 0; i < x->s->attachment_count; i++) {
 		const struct restoring *one = &x->each[i];
 
-		ok = ok && one->why.kind == ERR_NONE;
-		json_out_object(o, NULL);
-		json_out_str(o, "name", one->wish.spec.name);
-		json_out_str(o, "device", one->name);
-		json_out_bool(o, "ok", one->why.kind == ERR_NONE);
-		put_problem(&one->why, o);
-		json_out_end(o);
+		ok = ok && !one->problems.count;
+		verdict_put_device(o, one->wish.spec.name, one->name, &one->problems);
 	}
 	json_out_end(o);
 	return ok;
@@ -481,14 +466,17 @@ static void judge(struct restore *x)
 	restore_free(x);
 }
 
-/* This one cannot be: a verdict goes on with the next one, everything else ends. */
-static void restore_unfit(struct restore *x, const struct err *e, void (*next)(struct restore *x))
+/* All that was to be found of this one is: a verdict goes on with the next one, everything else ends with
+ * the first thing that is in the way. */
+static void restore_next(struct restore *x, void (*next)(struct restore *x))
 {
-	if (x->kind != RESTORE_JUDGE) {
-		restore_fail(x, e);
+	struct problems *p = &x->each[x->next].problems;
+
+	if (p->count && x->kind != RESTORE_JUDGE) {
+		restore_fail(x, &p->each[0]);
 		return;
 	}
-	x->each[x->next++].why = *e;
+	x->next++;
 	next(x);
 }
 
@@ -497,7 +485,7 @@ static void look_next(struct restore *x)
 	struct attach_wish *w;
 	struct err e = ERR_INIT;
 
-	while (x->next < x->s->attachment_count && x->each[x->next].why.kind != ERR_NONE)
+	while (x->next < x->s->attachment_count && x->each[x->next].is_lost)
 		x->next++;
 	if (x->next == x->s->attachment_count) {
 		x->next = 0;
@@ -510,8 +498,8 @@ static void look_next(struct restore *x)
 	w = &x->each[x->next].wish;
 	job_progress(
 		x->job, 50 * x->next / x->s->attachment_count, "looking at %s", w->spec.device);
-	if (attach_paths[w->spec.path]->look(w, &e) < 0)
-		restore_unfit(x, &e, look_next);
+	if (problems_add(&x->each[x->next].problems, attach_paths[w->spec.path]->look(w, &e), &e))
+		restore_next(x, look_next);
 }
 
 /*
@@ -562,14 +550,10 @@ static int check_same(const struct restore *x, const struct restoring *one, stru
 	return err_fix(e, "say with --map what it is called there");
 }
 
-static int check_volume(const struct restore *x, const struct restoring *one, struct err *e)
+static int check_cache(const struct attach_wish *w, struct err *e)
 {
-	const struct attach_wish *w = &one->wish;
-
-	if (x->kind == RESTORE_NOW)
-		return 0;
 	if (w->spec.cache == ATTACHMENT_CACHE_NONE && w->disk.is_direct)
-		return check_same(x, one, e);
+		return 0;
 	err_set(e, ERR_REFUSED, "MIG-CACHE", "%s goes through the host's page cache", w->spec.name);
 	err_evidence(e, "cache %s, direct I/O is %s", attachment_cache_names[w->spec.cache],
 		w->disk.is_direct ? "possible" : "not possible");
@@ -580,38 +564,50 @@ static void restore_looked(struct attach_wish *w, const struct err *e)
 {
 	struct restoring *one = container_of(w, struct restoring, wish);
 	struct restore *x = one->all;
+	const struct iostate_attachment *saved = &x->s->attachments[x->next];
+	struct problems *p = &one->problems;
 	struct err own = ERR_INIT;
 
-	if (!e && (incoming_check_disk(&x->s->attachments[x->next], &w->disk, &own) < 0 ||
-			  check_volume(x, one, &own) < 0))
-		e = &own;
 	if (e) {
-		restore_unfit(x, e, look_next);
+		own = *e;
+		problems_add(p, -1, &own);
+		restore_next(x, look_next);
 		return;
 	}
-	x->next++;
-	look_next(x);
+	for (size_t i = 0; i < INCOMING_CHECKS; i++)
+		problems_add(p, incoming_checks[i](saved, &w->disk, &own), &own);
+	if (x->kind != RESTORE_NOW) {
+		problems_add(p, check_cache(w, &own), &own);
+		problems_add(p, check_same(x, one, &own), &own);
+	}
+	restore_next(x, look_next);
 }
 
 /* --- restore: whom the names mean -------------------------------------------------------------- */
 
 static void find_next(struct restore *x);
 
+static int plan_wrapped(struct restoring *one, int rc, struct err *e)
+{
+	return rc < 0 ? err_wrap(e, "%s", one->wish.spec.name) : 0;
+}
+
 static void restore_find(struct restore *x)
 {
 	struct restoring *one = &x->each[x->next];
+	struct attach_wish *w = &one->wish;
+	struct problems *p = &one->problems;
 	struct err e = ERR_INIT;
+	int rc;
 
-	assert(one->wish.d);
-	if (check_names(x->d->registry, &one->wish.spec, &e) < 0 ||
-		plan_device(&one->wish, one->name, x->kind, &e) < 0 ||
-		check_apart(x, x->next, &e) < 0) {
-		err_wrap(&e, "%s", one->wish.spec.name);
-		restore_unfit(x, &e, find_next);
-		return;
-	}
-	x->next++;
-	find_next(x);
+	assert(w->d);
+	rc = check_names(x->d->registry, &w->spec, &e);
+	problems_add(p, plan_wrapped(one, rc, &e), &e);
+	rc = plan_device(w, one->name, x->kind, &e);
+	one->is_lost = problems_add(p, plan_wrapped(one, rc, &e), &e);
+	rc = check_apart(x, x->next, &e);
+	problems_add(p, plan_wrapped(one, rc, &e), &e);
+	restore_next(x, find_next);
 }
 
 /* A hand has looked where a path leads. */
@@ -620,9 +616,12 @@ static void restore_led(void *arg, const struct inventory_look *look, const stru
 	struct restoring *one = arg;
 	struct restore *x = one->all;
 	struct inventory *inv = x->d->inventory; /* which outlives the restore */
+	struct err own = ERR_INIT;
 
 	if (e) {
-		restore_unfit(x, e, find_next);
+		own = *e;
+		one->is_lost = problems_add(&one->problems, -1, &own);
+		restore_next(x, find_next);
 		return;
 	}
 	inventory_set_look(inv, one->name, look);
@@ -641,7 +640,8 @@ static void find_next(struct restore *x)
 	} else if (!inventory_wants_look(one->name)) {
 		restore_find(x);
 	} else if (file_look_begin(x->d->hands, one->name, restore_led, one, &e) < 0) {
-		restore_unfit(x, &e, find_next);
+		one->is_lost = problems_add(&one->problems, -1, &e);
+		restore_next(x, find_next);
 	}
 }
 

@@ -12,6 +12,7 @@
 #include "daemon/domain_move.h"
 #include "daemon/domains.h"
 #include "daemon/jobs.h"
+#include "daemon/verdict.h"
 #include "lib/cleanup.h"
 
 #define MIGRATE_WAIT_MS 120000 /* reserving; for the end, until the VM runs there */
@@ -83,9 +84,7 @@ static const char *peer_of(const struct migrate_args *a)
 
 static int step_check(struct moving *m, const struct migrate_args *a, struct err *e)
 {
-	if (explain_refuse_move(m->d, m->vm, e) < 0)
-		return -1;
-	return baton_check(m->d, m->vm, peer_of(a), a->map, moving_done, m, e);
+	return verdict_ask(m->d, m->vm, peer_of(a), a->map, moving_done, m, e);
 }
 
 static int step_begin(struct moving *m, const struct migrate_args *a, struct err *e)

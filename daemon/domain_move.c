@@ -39,6 +39,7 @@
 #include "daemon/dispatch.h"
 #include "daemon/domain_xml.h"
 #include "daemon/jobs.h"
+#include "daemon/verdict.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
@@ -388,7 +389,7 @@ int domain_move_start(struct request *rq, const struct domain_move_wish *wish, s
 	m->percent = ASK_PERCENT;
 	job_progress(m->job, m->percent, "asking for the verdict");
 	if (move_take(m, wish, &own) < 0 ||
-		baton_check(d, m->vm, m->iovd, m->map, judged, m, &own) < 0)
+		verdict_ask(d, m->vm, m->iovd, m->map, judged, m, &own) < 0)
 		move_fail(m, &own); /* which answers */
 	return 0;
 }

@@ -327,10 +327,13 @@ int explain_refuse_functions(struct daemon *d, const char *pf, struct err *e)
 	return 0;
 }
 
-static int refuse_move_of(struct daemon *d, const struct attachment *a, struct err *e)
+int explain_refuse_move_of(struct daemon *d, const struct attachment *a, struct err *e)
 {
-	auto_free struct look *l = look_new(d, DEVICE_PCI, a->spec.device, e);
+	auto_free struct look *l = NULL;
 
+	if (a->spec.path != ATTACHMENT_PASSTHROUGH)
+		return 0;
+	l = look_new(d, DEVICE_PCI, a->spec.device, e);
 	if (!l)
 		return -1;
 	look_judge(l, RULE_MOVE);
@@ -345,8 +348,7 @@ int explain_refuse_move(struct daemon *d, const char *vm, struct err *e)
 	list_for_each (node, registry_list(d->registry)) {
 		const struct attachment *a = list_entry(node, struct attachment, node);
 
-		if (strcmp(a->spec.vm, vm) == 0 && a->spec.path == ATTACHMENT_PASSTHROUGH &&
-			refuse_move_of(d, a, e) < 0)
+		if (strcmp(a->spec.vm, vm) == 0 && explain_refuse_move_of(d, a, e) < 0)
 			return -1;
 	}
 	return 0;

@@ -37,6 +37,8 @@ int explain_refuse_bind(struct daemon *d, const char *id, unsigned int allow, st
 
 /* A VM is to move: refused by the first rule that says of a device of its that it stays. */
 int explain_refuse_move(struct daemon *d, const char *vm, struct err *e);
+/* The same of one of its attachments. */
+int explain_refuse_move_of(struct daemon *d, const struct attachment *a, struct err *e);
 
 /* A function that is to have (more) virtual ones: refused by the first rule that closes that. */
 int explain_refuse_functions(struct daemon *d, const char *pf, struct err *e);

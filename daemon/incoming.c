@@ -168,31 +168,43 @@ void incoming_set_spec(const struct iostate_attachment *saved, struct attachment
 	str_copy(spec->owner, sizeof(spec->owner), saved->policy.owner);
 }
 
-int incoming_check_disk(
+static int check_features(
 	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e)
 {
-	uint64_t size = disk->size_bytes / 512 * 512;
 	uint64_t offered = VU_RING_FEATURES | blk_features_of(saved->disk.readonly);
 	uint64_t missing = saved->features.acknowledged & ~offered;
 
-	if (missing) {
-		err_set(e, ERR_REFUSED, "DISK-DIFFERS",
-			"the disk for %s has not all that the machine's driver uses",
-			saved->identity.name);
-		return err_evidence(
-			e, "features 0x%llx are not offered here", (unsigned long long)missing);
-	}
-	if (size != saved->disk.size_bytes) {
-		err_set(e, ERR_REFUSED, "DISK-DIFFERS", "the disk for %s has another size",
-			saved->identity.name);
-		return err_evidence(e, "%llu bytes; %s had %llu", (unsigned long long)size,
-			saved->identity.device, (unsigned long long)saved->disk.size_bytes);
-	}
-	if (disk->block_size != saved->disk.block_size) {
-		err_set(e, ERR_REFUSED, "DISK-DIFFERS",
-			"the disk for %s has blocks of another size", saved->identity.name);
-		return err_evidence(e, "%u bytes; those of %s had %u", disk->block_size,
-			saved->identity.device, saved->disk.block_size);
-	}
-	return 0;
+	(void)disk;
+	if (!missing)
+		return 0;
+	err_set(e, ERR_REFUSED, "DISK-DIFFERS",
+		"the disk for %s has not all that the machine's driver uses", saved->identity.name);
+	return err_evidence(e, "features 0x%llx are not offered here", (unsigned long long)missing);
 }
+
+static int check_size(
+	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e)
+{
+	uint64_t size = disk->size_bytes / 512 * 512;
+
+	if (size == saved->disk.size_bytes)
+		return 0;
+	err_set(e, ERR_REFUSED, "DISK-DIFFERS", "the disk for %s has another size",
+		saved->identity.name);
+	return err_evidence(e, "%llu bytes; %s had %llu", (unsigned long long)size,
+		saved->identity.device, (unsigned long long)saved->disk.size_bytes);
+}
+
+static int check_blocks(
+	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e)
+{
+	if (disk->block_size == saved->disk.block_size)
+		return 0;
+	err_set(e, ERR_REFUSED, "DISK-DIFFERS", "the disk for %s has blocks of another size",
+		saved->identity.name);
+	return err_evidence(e, "%u bytes; those of %s had %u", disk->block_size,
+		saved->identity.device, saved->disk.block_size);
+}
+
+incoming_check_fn *const incoming_checks[INCOMING_CHECKS] = {
+	check_features, check_size, check_blocks};

@@ -25,6 +25,14 @@ struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e)
  */
 struct iostate *iostate_describe(struct daemon *d, const char *vm, struct err *e);
 
+/*
+ * The same of those that can be described; each of the others is told with the reason. Without any of
+ * these there may be none of those. NULL with e set: there is no such VM.
+ */
+typedef void iostate_unfit_fn(void *arg, const struct attachment *a, const struct err *why);
+struct iostate *iostate_describe_fit(
+	struct daemon *d, const char *vm, iostate_unfit_fn *unfit, void *arg, struct err *e);
+
 /* As text for a peer or the store, to be freed; NULL without memory. */
 char *iostate_to_text(const struct iostate *s);
 
@@ -49,6 +57,8 @@ int incoming_fill(struct daemon *d, const struct attachment *a, struct err *e);
 /* As it was when it was saved, but for the names (vm, device, node, id); of its spares it has the old. */
 void incoming_set_spec(const struct iostate_attachment *saved, struct attachment_spec *spec);
 
-/* Is the disk as that one was? 0, or -1 (DISK-DIFFERS), saying what differs. */
-int incoming_check_disk(
+/* Is the disk as that one was? Each 0, or -1 (DISK-DIFFERS), saying what differs. */
+typedef int incoming_check_fn(
 	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e);
+#define INCOMING_CHECKS 3
+extern incoming_check_fn *const incoming_checks[INCOMING_CHECKS];

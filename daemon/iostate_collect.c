@@ -259,8 +259,11 @@ static void set_origin(struct iostate_origin *to, const char *vm)
 		to->host[0] = '\0';
 }
 
-static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest, struct err *e)
+/* `unfit` (or NULL: they are an error) hears of those that cannot be collected. */
+static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest,
+	iostate_unfit_fn *unfit, void *arg, struct err *e)
 {
+	size_t told = 0;
 	auto_iostate struct iostate *s = iostate_new(e);
 
 	if (!s)
@@ -272,11 +275,16 @@ static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest, s
 		registry_look(d->registry, a);
 		if (strcmp(a->spec.vm, vm) != 0)
 			continue;
-		if (collect_one(d, a, at_rest, s, e) < 0)
-			return NULL;
+		if (collect_one(d, a, at_rest, s, e) < 0) {
+			if (!unfit)
+				return NULL;
+			unfit(arg, a, e);
+			*e = (struct err)ERR_INIT;
+			told++;
+		}
 		str_copy(s->origin.uuid, sizeof(s->origin.uuid), a->spec.domain);
 	}
-	if (!s->attachment_count) {
+	if (!s->attachment_count && !told) {
 		err_set(e, ERR_NOT_FOUND, "NO-SUCH", "there is no VM %.64s with attachments", vm);
 		err_fix(e, "iovctl list vms shows those there are");
 		return NULL;
@@ -286,10 +294,16 @@ static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest, s
 
 struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e)
 {
-	return collect(d, vm, true, e);
+	return collect(d, vm, true, NULL, NULL, e);
 }
 
 struct iostate *iostate_describe(struct daemon *d, const char *vm, struct err *e)
 {
-	return collect(d, vm, false, e);
+	return collect(d, vm, false, NULL, NULL, e);
+}
+
+struct iostate *iostate_describe_fit(
+	struct daemon *d, const char *vm, iostate_unfit_fn *unfit, void *arg, struct err *e)
+{
+	return collect(d, vm, false, unfit, arg, e);
 }

@@ -3,6 +3,7 @@
 """A libvirt domain with two disks moves back and forth between two hosts while its guest writes and
 verifies at depth 32, and checks a history: `iovctl migrate DOMAIN URI`, which drives libvirt. What cannot move is refused, a move
 that fails or is given up leaves all as it was."""
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ from guest import image  # (lib says where it is)
 
 MOVES = 3
 MIB = 4
+JUDGED = {"d0": ["NO-SUCH"], "d1": ["DISK-DIFFERS", "MIG-OTHER-VOLUME"]}
 
 
 def expect(condition, what):
@@ -36,6 +38,19 @@ def stays(pair, status, code, *words):
     expect(here.libvirt.state(VM) == "running", f"{code}: the domain does not run any more")
     expect(here.states() == {"active"}, f"{code}: {here.attachments()}")
     pair.guest.run("dd if=/dev/urandom of=/mnt/a/sync bs=4k count=16 conv=fsync 2>/dev/null", 120)
+
+
+def judged(pair, scratch):
+    """The verdict has all devices, and of each all that is in its way; nothing is changed."""
+    other = disk.blank(scratch / "other.img", 8)
+    words = pair.words("--check", "--map", "d0=/nonexistent", "--map", f"d1={other}")
+    done = pair.here.daemon.ctl(*words, check=False, seconds=120)
+    devices = {one["name"]: one["problems"] for one in json.loads(done.stdout)["devices"]}
+    codes = {name: sorted(problem["code"] for problem in each) for name, each in devices.items()}
+    expect(done.returncode == 4 and codes == JUDGED, f"verdict: {done.returncode}, {codes}")
+    verdict = pair.here.daemon.ctl(*pair.words("--check"), seconds=120)
+    expect(verdict["ok"] and len(verdict["devices"]) == 2, f"verdict: {verdict}")
+    expect(not pair.there.attachments(), "a verdict has left something there")
 
 
 def does_not_move(pair):
@@ -96,6 +111,7 @@ def under_work(scratch, scene, **options):
 
 def test(scratch, count=MOVES):
     def scene(pair, check):
+        judged(pair, scratch)
         does_not_move(pair)
         shown(pair, scratch)
         for _ in range(count - 1):
