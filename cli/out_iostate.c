@@ -112,15 +112,29 @@ static void out_rescue(const struct iostate_policy *p)
 	putchar('\n');
 }
 
-static void out_disk(const struct iostate_attachment *a)
+static void out_disk(const struct iostate_disk *d)
 {
-	const struct iostate_disk *d = &a->disk;
-
 	printf("  %-12s %" PRIu64 " bytes in blocks of %u (physical %u), %u queue%s, %s, write "
 	       "cache %s\n",
 		"disk", d->size_bytes, d->block_size, d->physical_block_size, d->queues,
 		d->queues == 1 ? "" : "s", d->readonly ? "read-only" : "read-write",
 		d->write_cache ? "on" : "off");
+}
+
+static void out_network(const struct iostate_network *n)
+{
+	printf("  %-12s %u pair%s of queues, MTU %u, ", "network", n->queues,
+		n->queues == 1 ? "" : "s", n->mtu);
+	out_safe(stdout, n->settings);
+	putchar('\n');
+}
+
+static void out_device(const struct iostate_attachment *a)
+{
+	if (a->network.queues)
+		out_network(&a->network);
+	else
+		out_disk(&a->disk);
 	printf("  %-12s 0x%" PRIx64 " acknowledged of 0x%" PRIx64 ", vhost-user 0x%" PRIx64 "\n",
 		"features", a->features.acknowledged, a->features.offered, a->features.protocol);
 	printf("  %-12s cache %s, on error %s, socket for ", "policy",
@@ -166,7 +180,7 @@ static void out_attachment(const struct iostate_attachment *a)
 	out_labelled("device", a->identity.device);
 	if (a->identity.fingerprint[0])
 		out_labelled("fingerprint", a->identity.fingerprint);
-	out_disk(a);
+	out_device(a);
 	for (uint32_t i = 0; i < a->ring_count; i++)
 		out_ring(&a->rings[i], a->features.acknowledged & IOSTATE_F_PACKED);
 	out_requests(a);
@@ -179,8 +193,8 @@ static void out_plain(const struct iostate *s)
 
 		printf("%s\t%s\t", s->origin.vm, a->identity.name);
 		out_safe(stdout, a->identity.device);
-		printf("\t%" PRIu64 "\t%u\t%u\n", a->disk.size_bytes, a->disk.queues,
-			a->request_count);
+		printf("\t%" PRIu64 "\t%u\t%u\n", a->disk.size_bytes,
+			MAX(a->disk.queues, a->network.queues), a->request_count);
 	}
 }
 

@@ -175,8 +175,8 @@ int attach_options_check_path(const struct attachment_spec *spec, struct err *e)
 {
 	const struct attachment_rescue *r = &spec->rescue;
 
-	if (spec->path != ATTACHMENT_PASSTHROUGH && (spec->vf.settings.has || spec->vf.standby[0]))
-		return err_set(e, ERR_USAGE, "PATH", "only virtual functions can be set");
+	if (spec->path == ATTACHMENT_EMULATED && spec->vf.settings.has)
+		return err_set(e, ERR_USAGE, "PATH", "what is emulated cannot be set");
 	if (spec->path == ATTACHMENT_EMULATED && !spec->domain[0]) {
 		err_set(e, ERR_REFUSED, "VM-UNMANAGED", "%s is no libvirt domain", spec->vm);
 		return err_fix(e, "a VMM that you start yourself emulates devices by itself: its "

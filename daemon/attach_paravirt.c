@@ -405,6 +405,25 @@ static int refuse_option(const char *option, struct err *e)
 	return err_fix(e, "leave it out");
 }
 
+/* What a port of a bridge can be set to; its MAC it has in any case, and keeps wherever it goes. */
+static int choose_settings(struct attachment_spec *spec, struct err *e)
+{
+	static const unsigned int known = 1u << VF_MAC | 1u << VF_SPOOFCHK | 1u << VF_TRUST;
+	static const uint8_t none[6];
+	unsigned int unknown = spec->vf.settings.has & ~known;
+	char mac[18];
+
+	if (unknown) {
+		err_set(e, ERR_USAGE, "PATH-OPTION", "a port of a bridge has no setting %s",
+			vf_setting_names[__builtin_ctz(unknown)]);
+		return err_fix(e, "mac, spoofchk, trust");
+	}
+	if (spec->vf.settings.has & 1u << VF_MAC && memcmp(spec->vf.settings.mac, none, 6) == 0)
+		return err_set(e, ERR_USAGE, "VF-VALUE", "a port of a bridge has a MAC address");
+	tap_node_mac(spec, mac);
+	return vf_settings_add(&spec->vf.settings, vf_setting_names[VF_MAC], mac, e);
+}
+
 /* A tap of its own, in the bridge. */
 static int choose_tap(const struct device *bridge, struct attach_wish *w, struct err *e)
 {
@@ -417,12 +436,11 @@ static int choose_tap(const struct device *bridge, struct attach_wish *w, struct
 	if (spec->on_error != ON_ERROR_REPORT || spec->rescue.spare_count ||
 		spec->rescue.fence[0] || spec->rescue.io_timeout_ms)
 		return refuse_option("what is done about a disk's errors", e);
-	if (spec->domain[0])
-		return err_set(e, ERR_REFUSED, "PATH",
-			"a libvirt domain gets a port of %s by the path emulated", bridge->id);
 	if (spec->queues > TAP_NODE_QUEUES_MAX)
 		return err_set(e, ERR_USAGE, "PATH-OPTION",
 			"a network device has at most %u pairs of queues", TAP_NODE_QUEUES_MAX);
+	if (choose_settings(spec, e) < 0)
+		return -1;
 	tap_node_write(spec->node, sizeof(spec->node), bridge->id, spec->queues);
 	return check_socket_path(w->d->registry, spec, e);
 }
@@ -431,6 +449,8 @@ static int paravirt_choose(const struct device *device, struct attach_wish *w, s
 {
 	if (is_bridge(device))
 		return choose_tap(device, w, e);
+	if (w->spec.vf.settings.has)
+		return err_set(e, ERR_USAGE, "PATH-OPTION", "a disk has no settings");
 	device_node_path(device, w->spec.node, sizeof(w->spec.node));
 	if (!w->spec.node[0])
 		return err_set(e, ERR_REFUSED, "PATH", "%s has no node to open", device->id);

@@ -213,12 +213,14 @@ static int without_flush(int fd, struct err *e)
 /* Of a tap there is nothing to check; what comes back is the box with its queues. */
 static int open_tap(const char *node, struct backing_facts *facts, int *out, struct err *e)
 {
-	auto_close int fd = tap_node_make(node, out, e);
+	struct tap_node_facts tap;
+	auto_close int fd = tap_node_make(node, &tap, out, e);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -1;
-	*facts = (struct backing_facts){.number = st.st_rdev};
+	*facts = (struct backing_facts){
+		.number = st.st_rdev, .can_uso = tap.can_uso, .mtu = tap.mtu};
 	return 0;
 }
 

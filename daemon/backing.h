@@ -20,6 +20,8 @@ struct backing_facts {
 	uint32_t block_size; /* as a guest will see it */
 	bool is_block;
 	bool is_direct; /* can be read without the page cache */
+	bool can_uso;   /* of a tap: it segments UDP, too */
+	uint16_t mtu;   /* of a tap's bridge */
 	bool is_locked; /* a worker of some iovd has it, as far as locks on it can be seen here */
 };
 

@@ -13,6 +13,7 @@
 #include "daemon/baton_priv.h"
 #include "daemon/hands.h"
 #include "daemon/iostate.h"
+#include "daemon/tap_node.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
 #include "lib/log.h"
@@ -216,7 +217,7 @@ static void name_to_sync(const struct attachment *a, char path[PATH_MAX])
 		str_copy(path, PATH_MAX, a->spec.node);
 }
 
-/* What was written is on the disk before another host reads it. */
+/* What was written is on the disk before another host reads it; a network has nothing to sync. */
 static void sync_disks(struct baton *b)
 {
 	struct attachment *a = NULL;
@@ -229,6 +230,8 @@ static void sync_disks(struct baton *b)
 		const char *const words[HAND_WORDS] = {"sync", path, NULL};
 		struct err e = ERR_INIT;
 
+		if (tap_node_is(a->spec.node))
+			continue;
 		name_to_sync(a, path);
 		b->syncs++;
 		if (hands_do(b->d->hands, a->spec.node, words, SYNC_MS, synced, b, &e) < 0)

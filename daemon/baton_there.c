@@ -127,7 +127,7 @@ static int check_one(struct baton *b, const struct iostate *s, uint32_t n, struc
 	if (!a || a->kept != KEPT_ATTACHED)
 		return err_set(e, ERR_REFUSED, "MIG-DIFFERS", "%s is not reserved here",
 			saved->identity.name);
-	if (a->spec.queues != saved->disk.queues || a->spec.readonly != saved->disk.readonly)
+	if (a->spec.queues != iostate_queues(saved) || a->spec.readonly != saved->disk.readonly)
 		return err_set(e, ERR_REFUSED, "MIG-DIFFERS", "%s was reserved otherwise",
 			saved->identity.name);
 	return 0;

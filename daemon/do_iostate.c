@@ -38,6 +38,7 @@
 #include "daemon/iostate.h"
 #include "daemon/jobs.h"
 #include "daemon/restore_names.h"
+#include "daemon/tap_node.h"
 #include "daemon/verdict.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
@@ -152,8 +153,10 @@ static int plan_device(
 
 	if (!device)
 		return -1;
-	if (!attach_paths[w->spec.path]->fits(device))
-		return err_set(e, ERR_REFUSED, "PATH", "%s is no disk", device->id);
+	if (!attach_paths[w->spec.path]->fits(device) ||
+		(device->class == DEVICE_NET) != (w->spec.vf.settings.has != 0))
+		return err_set(e, ERR_REFUSED, "PATH", "%s is no %s", device->id,
+			w->spec.vf.settings.has ? "bridge" : "disk");
 	if (!str_copy(w->spec.device, sizeof(w->spec.device), device->id))
 		return err_set(e, ERR_REFUSED, "PATH", "the name of the device is too long");
 	return attach_paths[w->spec.path]->choose(device, w, e) < 0
@@ -163,7 +166,9 @@ static int plan_device(
 
 static int check_apart(const struct restore *x, uint32_t i, struct err *e)
 {
-	for (uint32_t n = 0; n < i && !x->each[i].is_lost; n++)
+	bool is_shared = tap_node_is(x->each[i].wish.spec.node);
+
+	for (uint32_t n = 0; n < i && !x->each[i].is_lost && !is_shared; n++)
 		if (!x->each[n].is_lost &&
 			strcmp(x->each[n].wish.spec.device, x->each[i].wish.spec.device) == 0)
 			return err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s and %s would both be %s",
@@ -209,7 +214,8 @@ static int plan_one(struct restore *x, uint32_t i, const struct restore_args *ar
 	one->all = x;
 	one->is_mapped = name != saved->identity.device;
 	*w = (struct attach_wish){.d = x->d, .disk_fd = -1, .done = restore_looked};
-	incoming_set_spec(saved, &w->spec);
+	if (incoming_set_spec(saved, &w->spec, e) < 0)
+		return err_wrap(e, "%s", saved->identity.name);
 	restore_map_spares(args->map, &w->spec.rescue);
 	str_copy(w->spec.vm, sizeof(w->spec.vm), x->vm);
 	if (plan_domain(x, args, &w->spec, e) < 0 && x->kind != RESTORE_JUDGE)
@@ -576,7 +582,8 @@ static void restore_looked(struct attach_wish *w, const struct err *e)
 	}
 	for (size_t i = 0; i < INCOMING_CHECKS; i++)
 		problems_add(p, incoming_checks[i](saved, &w->disk, &own), &own);
-	if (x->kind != RESTORE_NOW) {
+	/* Whether a network is the same only its name says. */
+	if (x->kind != RESTORE_NOW && !tap_node_is(w->spec.node)) {
 		problems_add(p, check_cache(w, &own), &own);
 		problems_add(p, check_same(x, one, &own), &own);
 	}

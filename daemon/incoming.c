@@ -7,6 +7,7 @@
 #include "daemon/iostate.h"
 #include "daemon/supervisor.h"
 #include "lib/backends/blk_geometry.h"
+#include "lib/backends/net_shape.h"
 #include "lib/backends/vu_wire.h"
 #include "lib/cleanup.h"
 #include "proto/base64.h"
@@ -25,8 +26,8 @@ struct iostate *iostate_of_text(const char *text, struct err *e)
 	return s;
 }
 
-/* What the worker holds its own against (blk_adopt()). */
-static void put_config(const struct iostate_disk *d, uint8_t config[SESSION_CONFIG_BYTES])
+/* What the worker holds its own against (blk_adopt(), net_adopt()). */
+static void put_disk(const struct iostate_disk *d, uint8_t config[SESSION_CONFIG_BYTES])
 {
 	const struct blk_geometry g = {
 		.sectors = d->size_bytes / 512,
@@ -37,6 +38,36 @@ static void put_config(const struct iostate_disk *d, uint8_t config[SESSION_CONF
 	};
 
 	blk_geometry_to_config(&g, config);
+}
+
+static int read_settings(
+	const struct iostate_network *n, struct vf_settings *settings, struct err *e)
+{
+	if (vf_settings_read(n->settings, settings, NULL) == 0 && settings->has & 1u << VF_MAC)
+		return 0;
+	return err_set(e, ERR_REFUSED, IOSTATE_VALUE, "a network device without a MAC address");
+}
+
+static int put_network(
+	const struct iostate_network *n, uint8_t config[SESSION_CONFIG_BYTES], struct err *e)
+{
+	struct net_shape shape = {.queues = (uint16_t)n->queues, .mtu = (uint16_t)n->mtu};
+	struct vf_settings settings;
+
+	if (read_settings(n, &settings, e) < 0)
+		return -1;
+	memcpy(shape.mac, settings.mac, sizeof(shape.mac));
+	net_shape_to_config(&shape, config);
+	return 0;
+}
+
+static int put_config(
+	const struct iostate_attachment *saved, uint8_t config[SESSION_CONFIG_BYTES], struct err *e)
+{
+	if (saved->network.queues)
+		return put_network(&saved->network, config, e);
+	put_disk(&saved->disk, config);
+	return 0;
 }
 
 static void put_rings(const struct iostate_attachment *saved, struct session_facts *facts)
@@ -105,8 +136,11 @@ struct incoming *incoming_new(const struct iostate *s, uint32_t n, struct err *e
 		err_set(e, ERR_FAILED, "MEMORY", "no memory for an I/O state");
 		return NULL;
 	}
+	if (put_config(saved, in->facts.config, e) < 0) {
+		incoming_free(in);
+		return NULL;
+	}
 	in->facts.acknowledged = saved->features.acknowledged;
-	put_config(&saved->disk, in->facts.config);
 	put_rings(saved, &in->facts);
 	put_requests(saved, &in->taken);
 	return in;
@@ -156,30 +190,64 @@ static void set_rescue(const struct iostate_policy *saved, struct attachment_res
 	rescue->io_timeout_ms = saved->io_timeout_ms;
 }
 
-void incoming_set_spec(const struct iostate_attachment *saved, struct attachment_spec *spec)
+uint32_t iostate_queues(const struct iostate_attachment *saved)
 {
+	return saved->network.queues ? saved->network.queues : saved->disk.queues;
+}
+
+int incoming_set_spec(
+	const struct iostate_attachment *saved, struct attachment_spec *spec, struct err *e)
+{
+	if (saved->network.queues && read_settings(&saved->network, &spec->vf.settings, e) < 0)
+		return -1;
 	set_rescue(&saved->policy, &spec->rescue);
 	spec->path = ATTACHMENT_PARAVIRT;
-	spec->queues = saved->disk.queues;
+	spec->queues = iostate_queues(saved);
 	spec->readonly = saved->disk.readonly;
 	spec->cache = (enum attachment_cache)saved->policy.cache;
 	spec->on_error = (enum attachment_on_error)saved->policy.on_error;
 	str_copy(spec->name, sizeof(spec->name), saved->identity.name);
 	str_copy(spec->owner, sizeof(spec->owner), saved->policy.owner);
+	return 0;
+}
+
+/* What such a device offers here, besides that of any. */
+static uint64_t offered_here(
+	const struct iostate_attachment *saved, const struct backing_facts *facts)
+{
+	const struct iostate_network *n = &saved->network;
+
+	return n->queues ? net_features_of(true, (uint16_t)n->queues, facts->can_uso)
+			 : blk_features_of(saved->disk.readonly);
 }
 
 static int check_features(
-	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e)
+	const struct iostate_attachment *saved, const struct backing_facts *facts, struct err *e)
 {
-	uint64_t offered = VU_RING_FEATURES | blk_features_of(saved->disk.readonly);
+	uint64_t offered = VU_RING_FEATURES | offered_here(saved, facts);
 	uint64_t missing = saved->features.acknowledged & ~offered;
+	bool is_net = saved->network.queues;
 
-	(void)disk;
 	if (!missing)
 		return 0;
-	err_set(e, ERR_REFUSED, "DISK-DIFFERS",
-		"the disk for %s has not all that the machine's driver uses", saved->identity.name);
+	err_set(e, ERR_REFUSED, is_net ? "NET-DIFFERS" : "DISK-DIFFERS",
+		"the %s for %s has not all that the machine's driver uses",
+		is_net ? "network" : "disk", saved->identity.name);
 	return err_evidence(e, "features 0x%llx are not offered here", (unsigned long long)missing);
+}
+
+/* A frame may be as long as on the network that it comes from. */
+static int check_mtu(
+	const struct iostate_attachment *saved, const struct backing_facts *facts, struct err *e)
+{
+	uint32_t mtu = saved->network.queues ? saved->network.mtu : 0;
+
+	if (facts->mtu >= mtu)
+		return 0;
+	err_set(e, ERR_REFUSED, "NET-DIFFERS", "the network for %s has a smaller MTU",
+		saved->identity.name);
+	err_evidence(e, "%u; %.64s had %u", facts->mtu, saved->identity.device, mtu);
+	return err_fix(e, "raise it there: ip link set BRIDGE mtu %u", mtu);
 }
 
 static int check_size(
@@ -187,7 +255,7 @@ static int check_size(
 {
 	uint64_t size = disk->size_bytes / 512 * 512;
 
-	if (size == saved->disk.size_bytes)
+	if (saved->network.queues || size == saved->disk.size_bytes)
 		return 0;
 	err_set(e, ERR_REFUSED, "DISK-DIFFERS", "the disk for %s has another size",
 		saved->identity.name);
@@ -198,7 +266,7 @@ static int check_size(
 static int check_blocks(
 	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e)
 {
-	if (disk->block_size == saved->disk.block_size)
+	if (saved->network.queues || disk->block_size == saved->disk.block_size)
 		return 0;
 	err_set(e, ERR_REFUSED, "DISK-DIFFERS", "the disk for %s has blocks of another size",
 		saved->identity.name);
@@ -207,4 +275,4 @@ static int check_blocks(
 }
 
 incoming_check_fn *const incoming_checks[INCOMING_CHECKS] = {
-	check_features, check_size, check_blocks};
+	check_features, check_size, check_blocks, check_mtu};

@@ -54,11 +54,21 @@ void incoming_free(struct incoming *in);
 /* Into the fresh page and vault of `a`, before its first worker. */
 int incoming_fill(struct daemon *d, const struct attachment *a, struct err *e);
 
-/* As it was when it was saved, but for the names (vm, device, node, id); of its spares it has the old. */
-void incoming_set_spec(const struct iostate_attachment *saved, struct attachment_spec *spec);
+/*
+ * As it was when it was saved, but for the names (vm, device, node, id); of its spares it has the old.
+ * 0, or -1 (STATE-VALUE).
+ */
+int incoming_set_spec(
+	const struct iostate_attachment *saved, struct attachment_spec *spec, struct err *e);
 
-/* Is the disk as that one was? Each 0, or -1 (DISK-DIFFERS), saying what differs. */
+/* As many as spec.queues has: of a network device, pairs. */
+uint32_t iostate_queues(const struct iostate_attachment *saved);
+
+/*
+ * Is the disk, or network, as that one was? Each 0, or -1 (DISK-DIFFERS, NET-DIFFERS), saying what
+ * differs.
+ */
 typedef int incoming_check_fn(
 	const struct iostate_attachment *saved, const struct backing_facts *disk, struct err *e);
-#define INCOMING_CHECKS 3
+#define INCOMING_CHECKS 4
 extern incoming_check_fn *const incoming_checks[INCOMING_CHECKS];

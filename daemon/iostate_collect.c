@@ -15,11 +15,13 @@
 #include <unistd.h>
 
 #include "daemon/daemon.h"
+#include "daemon/inventory.h"
 #include "daemon/iostate.h"
 #include "daemon/supervisor.h"
 #include "daemon/tap_node.h"
 #include "lib/backends/blk_geometry.h"
 #include "lib/cleanup.h"
+#include "lib/sysfs.h"
 
 /* VHOST_F_LOG_ALL: not the driver's, and there only while the VMM sends the memory away. */
 #define VMMS_OWN (1ull << 26)
@@ -31,6 +33,8 @@ static_assert((int)ATTACHMENT_CACHES == (int)IOSTATE_CACHES &&
 static_assert((int)ON_ERRORS == (int)IOSTATE_ON_ERRORS &&
 		      (int)ON_ERROR_HOLD == (int)IOSTATE_ON_ERROR_HOLD,
 	"the same answers to errors");
+static_assert(sizeof(((struct iostate_network *)0)->settings) == VF_SETTINGS_TEXT, "room for all");
+static_assert(TAP_NODE_QUEUES_MAX <= IOSTATE_MAX_RINGS / 2, "two rings for each of its queues");
 static_assert(ATTACHMENT_SPARES_MAX == IOSTATE_MAX_SPARES, "a place for each spare");
 static_assert(sizeof(((struct iostate_policy *)0)->fence) == ATTACHMENT_FENCE_SIZE, "room for it");
 
@@ -60,11 +64,6 @@ static int read_facts(
 	if (a->spec.path != ATTACHMENT_PARAVIRT)
 		return err_set(e, ERR_REFUSED, "PATH",
 			"%s is not paravirtual: its state is the device's own", a->spec.id);
-	if (tap_node_is(a->spec.node)) {
-		err_set(e, ERR_REFUSED, "PATH",
-			"%s is a network device, which an I/O state has not", a->spec.id);
-		return err_fix(e, "detach it, and attach one where the machine goes on");
-	}
 	if (a->kept != KEPT_ATTACHED || a->busy || a->page_fd < 0)
 		return err_set(e, ERR_BUSY, "BUSY", "%s is %s", a->spec.id,
 			attachment_state_names[a->state]);
@@ -118,10 +117,10 @@ static int find_position(const struct session_facts *facts, const void *bytes, u
 static int collect_rings(struct iostate_attachment *to, const struct session_facts *facts,
 	const void *bytes, struct taken *taken, struct err *e)
 {
-	to->rings = calloc(to->disk.queues, sizeof(*to->rings));
+	to->ring_count = iostate_ring_limit(to);
+	to->rings = calloc(to->ring_count, sizeof(*to->rings));
 	if (!to->rings)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory for an I/O state");
-	to->ring_count = to->disk.queues;
 	for (uint32_t i = 0; i < to->ring_count; i++) {
 		const struct session_ring *ring = &facts->rings[i];
 		struct taken_position at = {0};
@@ -207,6 +206,24 @@ static void collect_disk(
 	};
 }
 
+/* With its MAC, which an earlier iovd did not keep. */
+static void collect_network(
+	const struct daemon *d, const struct attachment *a, struct iostate_network *to)
+{
+	struct vf_settings settings = a->spec.vf.settings;
+	struct sysfs_dir bridge;
+	uint64_t mtu = 0;
+	char mac[18];
+
+	tap_node_mac(&a->spec, mac);
+	vf_settings_add(&settings, vf_setting_names[VF_MAC], mac, NULL);
+	vf_settings_write(&settings, to->settings);
+	to->queues = a->spec.queues;
+	sysfs_dir_init(
+		&bridge, inventory_sysroot(d->inventory), "sys/class/net/%s", a->spec.device);
+	to->mtu = sysfs_read_u64(&bridge, "mtu", &mtu) == 0 ? (uint32_t)MIN(mtu, UINT16_MAX) : 0;
+}
+
 /* What was waived of the checks of spares is not taken along: it was said of this host's devices. */
 static void collect_policy(const struct attachment_spec *spec, struct iostate_policy *to)
 {
@@ -233,7 +250,10 @@ static int collect_one(struct daemon *d, const struct attachment *a, bool at_res
 	if (!to)
 		return -1;
 	collect_identity(a, &to->identity);
-	collect_disk(a, &facts, &to->disk);
+	if (tap_node_is(a->spec.node))
+		collect_network(d, a, &to->network);
+	else
+		collect_disk(a, &facts, &to->disk);
 	to->features = (struct iostate_features){
 		.offered = facts.offered,
 		.acknowledged = facts.acknowledged & ~VMMS_OWN,

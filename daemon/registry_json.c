@@ -258,7 +258,9 @@ static char *description_text(const struct attachment *a, size_t *len)
 {
 	const struct attachment_spec *spec = &a->spec;
 	auto_json_out struct json_out o;
+	char settings[VF_SETTINGS_TEXT];
 
+	vf_settings_write(&spec->vf.settings, settings);
 	json_out_init(&o);
 	json_out_object(&o, NULL);
 	json_out_str(&o, "schema", DESCRIPTION_SCHEMA);
@@ -284,6 +286,8 @@ static char *description_text(const struct attachment *a, size_t *len)
 	json_out_u64(&o, "spare_allow", spec->rescue.allow);
 	if (spec->fingerprint[0])
 		json_out_str(&o, "fingerprint", spec->fingerprint);
+	if (settings[0])
+		json_out_str(&o, "set", settings);
 	json_out_u64(&o, "queues", spec->queues);
 	json_out_bool(&o, "readonly", spec->readonly);
 	json_out_hex(&o, "disk_fs", a->disk.fs);
@@ -329,6 +333,7 @@ struct description {
 	const char *disk_fs, *disk_inode, *disk_number;
 	const char *on_error, *fingerprint, *fence; /* NULL in one of an earlier iovd */
 	const char *domain, *target;                /* NULL: no domain's */
+	const char *set;                            /* NULL: nothing */
 	const struct json *spares;
 	uint64_t queues, io_timeout_ms, spare_allow;
 	bool readonly, disk_direct;
@@ -363,6 +368,7 @@ static const struct json_field description_fields[] = {
 	{"disk_direct", JSON_FIELD_BOOL, .offset = offsetof(struct description, disk_direct)},
 	{"domain", JSON_FIELD_STRING, .offset = offsetof(struct description, domain)},
 	{"target", JSON_FIELD_STRING, .offset = offsetof(struct description, target)},
+	{"set", JSON_FIELD_STRING, .offset = offsetof(struct description, set)},
 };
 
 static const struct json_params description_params = {
@@ -403,6 +409,8 @@ static int description_take_spec(const struct description *d, struct attachment_
 		spec->fingerprint, sizeof(spec->fingerprint), d->fingerprint ? d->fingerprint : "");
 	if (!str_copy(spec->domain, sizeof(spec->domain), d->domain ? d->domain : "") ||
 		!str_copy(spec->target, sizeof(spec->target), d->target ? d->target : ""))
+		return -1;
+	if (d->set && vf_settings_read(d->set, &spec->vf.settings, NULL) < 0)
 		return -1;
 	if (description_take_rescue(d, &spec->rescue) < 0 || spec->on_error == ON_ERRORS ||
 		strcmp(d->schema, DESCRIPTION_SCHEMA) != 0 || spec->cache == ATTACHMENT_CACHES ||

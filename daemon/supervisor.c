@@ -94,12 +94,15 @@ static void add_word(struct spawn_words *w, const char *fmt, ...)
 
 static void add_net_words(struct spawn_words *w, const struct attachment_spec *spec)
 {
+	const struct vf_settings *s = &spec->vf.settings;
 	char mac[18];
 
 	tap_node_mac(spec, mac);
 	add_word(w, "--mac=%s", mac);
-	add_word(w, "--only-mac");
-	add_word(w, "--no-vlan");
+	if (!(s->has & 1u << VF_SPOOFCHK) || s->number[VF_SPOOFCHK])
+		add_word(w, "--only-mac");
+	if (!(s->has & 1u << VF_TRUST) || !s->number[VF_TRUST])
+		add_word(w, "--no-vlan");
 }
 
 static void add_disk_words(struct spawn_words *w, const struct attachment_spec *spec)

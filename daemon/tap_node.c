@@ -18,6 +18,12 @@
 #include "lib/crc32c.h"
 #include "lib/fdio.h"
 
+/* Newer than the headers of Debian 12. */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
 #define PREFIX "tap:"
 
 bool tap_node_is(const char *node)
@@ -48,8 +54,17 @@ static int ask(int sock, unsigned long request, struct ifreq *ifr, const char *w
 	return ioctl(sock, request, ifr) < 0 ? err_sys(e, errno, "%s %s", what, ifr->ifr_name) : 0;
 }
 
+/* A bridge takes the lowest address of its ports: not this one, which would go with the guest. */
+static int set_highest(int sock, struct ifreq *port, struct err *e)
+{
+	if (ask(sock, SIOCGIFHWADDR, port, "look at", e) < 0)
+		return -1;
+	port->ifr_hwaddr.sa_data[0] = (char)0xfe;
+	return ask(sock, SIOCSIFHWADDR, port, "set the address of", e);
+}
+
 /* Into the bridge, with its MTU, and up. Gone with its last descriptor, whatever fails. */
-static int join(const char *bridge, const char *tap, struct err *e)
+static int join(const char *bridge, const char *tap, struct tap_node_facts *facts, struct err *e)
 {
 	auto_close int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq ifr = {0}, port = {0};
@@ -61,7 +76,10 @@ static int join(const char *bridge, const char *tap, struct err *e)
 	if (ask(sock, SIOCGIFMTU, &ifr, "look at", e) < 0)
 		return -1;
 	port.ifr_mtu = ifr.ifr_mtu;
+	facts->mtu = (uint16_t)MIN(ifr.ifr_mtu, UINT16_MAX);
 	if (ask(sock, SIOCSIFMTU, &port, "set the MTU of", e) < 0)
+		return -1;
+	if (set_highest(sock, &port, e) < 0)
 		return -1;
 	ifr.ifr_ifindex = (int)if_nametoindex(tap);
 	if (ask(sock, SIOCBRADDIF, &ifr, "give a port to", e) < 0)
@@ -70,6 +88,18 @@ static int join(const char *bridge, const char *tap, struct err *e)
 		return -1;
 	port.ifr_flags |= IFF_UP;
 	return ask(sock, SIOCSIFFLAGS, &port, "bring up", e);
+}
+
+/* Not in use, a queue takes nothing: else its guest would first get what was for nobody. */
+static int rest(int fd, struct tap_node_facts *facts, struct err *e)
+{
+	unsigned long uso = TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6;
+	struct ifreq ifr = {.ifr_flags = IFF_DETACH_QUEUE};
+
+	facts->can_uso = ioctl(fd, TUNSETOFFLOAD, uso) == 0;
+	if (ioctl(fd, TUNSETOFFLOAD, 0ul) < 0 || ioctl(fd, TUNSETQUEUE, &ifr) < 0)
+		return err_sys(e, errno, "a queue of the tap");
+	return 0;
 }
 
 static int pack(const int *fds, unsigned int count, int *box, struct err *e)
@@ -84,7 +114,7 @@ static int pack(const int *fds, unsigned int count, int *box, struct err *e)
 	return rc < 0 ? err_sys(e, -rc, "hand over the tap") : 0;
 }
 
-int tap_node_make(const char *node, int *box, struct err *e)
+int tap_node_make(const char *node, struct tap_node_facts *facts, int *box, struct err *e)
 {
 	char *bridge;
 	unsigned long queues = strtoul(node + strlen(PREFIX), &bridge, 10);
@@ -100,7 +130,9 @@ int tap_node_make(const char *node, int *box, struct err *e)
 		count += rc == 0;
 	}
 	if (rc == 0)
-		rc = join(bridge, ifr.ifr_name, e);
+		rc = join(bridge, ifr.ifr_name, facts, e);
+	for (unsigned int i = 0; i < count && rc == 0; i++)
+		rc = rest(fds[i], facts, e);
 	if (rc == 0)
 		rc = pack(fds, count, box, e);
 	while (count > 1 || (count && rc < 0))
@@ -127,6 +159,7 @@ void tap_node_mac(const struct attachment_spec *spec, char text[18])
 	uint32_t both = crc32c(vm, spec->name, strlen(spec->name));
 
 	/* Of those that are given out locally, to one. */
-	snprintf(text, 18, "52:%02x:%02x:%02x:%02x:%02x", vm & 0xff, both >> 24, both >> 16 & 0xff,
-		both >> 8 & 0xff, both & 0xff);
+	if (!vf_settings_value(&spec->vf.settings, VF_MAC, text, 18))
+		snprintf(text, 18, "52:%02x:%02x:%02x:%02x:%02x", vm & 0xff, both >> 24,
+			both >> 16 & 0xff, both >> 8 & 0xff, both & 0xff);
 }

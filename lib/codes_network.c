@@ -10,9 +10,12 @@ static const struct code_page pages[] = {
 		.seen = "What opening or asking it said.",
 		.fix = "ip tuntap add NAME mode tap vnet_hdr multi_queue"},
 	{"NET-DIFFERS", "the network device is not as the one before",
-		.cause = "A guest knows the MAC address of its device, and how many queues it has.",
-		.seen = "The configuration space in the state, and of the device that is here.",
-		.fix = "Restore onto a device of the same address, with as many queues."},
+		.cause = "A guest knows the MAC address of its device, how many queues it has, and "
+			 "what it can do; and its frames are as long as the network was that it "
+			 "comes from let them be.",
+		.seen = "What is in the state, and the device or bridge that is here.",
+		.fix = "Restore or move onto a bridge with that MTU, on a host whose kernel is not "
+		       "older; by hand, onto a device of the same address, with as many queues."},
 	{"NET-MTU", "the guest's MTU does not go through",
 		.cause = "The network behind the device has a smaller one, or it is none at all.",
 		.seen = "NET_SET_MTU.", .fix = "Give the VMM's device that MTU: host_mtu=N."},

@@ -135,7 +135,7 @@ struct backend_ops {
 	 * next one is waited for; -1: none is.
 	 */
 	int (*starved)(struct backend *b, unsigned int ring);
-	/* The driver begins or stops to use a ring. Also said once more of what is so already. */
+	/* The driver uses a ring (started, and enabled), or not. Also said of what is so already. */
 	void (*enable)(struct backend *b, unsigned int ring, bool on);
 	/* NET_SET_MTU, -1: not possible; and SEND_RARP: tell the network where `mac` is now. */
 	int (*set_mtu)(struct backend *b, uint64_t mtu, struct err *e);

@@ -26,8 +26,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD_MAX   (NET_HEADER + ETH_HLEN) /* what is judged */
-#define CONFIG_LEN 12u
+#include "lib/backends/net_shape.h"
+
+#define HEAD_MAX (NET_HEADER + ETH_HLEN) /* what is judged */
 
 static struct net *net_of(struct backend *b)
 {
@@ -36,41 +37,11 @@ static struct net *net_of(struct backend *b)
 
 /* --- features and configuration -------------------------------------------------------------- */
 
-/* Those of the control queue and STATUS are served by the VMM, which asks whether it may. */
 static uint64_t net_features(struct backend *b)
 {
-	static const uint8_t always[] = {
-		VIRTIO_NET_F_CSUM,
-		VIRTIO_NET_F_GUEST_CSUM,
-		VIRTIO_NET_F_MTU,
-		VIRTIO_NET_F_GUEST_TSO4,
-		VIRTIO_NET_F_GUEST_TSO6,
-		VIRTIO_NET_F_GUEST_ECN,
-		VIRTIO_NET_F_HOST_TSO4,
-		VIRTIO_NET_F_HOST_TSO6,
-		VIRTIO_NET_F_HOST_ECN,
-		VIRTIO_NET_F_MRG_RXBUF,
-		VIRTIO_NET_F_STATUS,
-		VIRTIO_NET_F_CTRL_VQ,
-		VIRTIO_NET_F_CTRL_RX,
-		VIRTIO_NET_F_CTRL_VLAN,
-		VIRTIO_NET_F_CTRL_RX_EXTRA,
-		VIRTIO_NET_F_CTRL_MAC_ADDR,
-		VIRTIO_NET_F_GUEST_ANNOUNCE,
-	};
 	const struct net *net = net_of(b);
-	uint64_t features = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
-		features |= net_bit(always[i]);
-	if (net->options.mac)
-		features |= net_bit(VIRTIO_NET_F_MAC);
-	if (net->tap.queues > 1)
-		features |= net_bit(VIRTIO_NET_F_MQ);
-	if (net->tap.can_uso)
-		features |= net_bit(VIRTIO_NET_F_HOST_USO) | net_bit(VIRTIO_NET_F_GUEST_USO4) |
-			    net_bit(VIRTIO_NET_F_GUEST_USO6);
-	return features;
+	return net_features_of(net->options.mac, net->tap.queues, net->tap.can_uso);
 }
 
 static uint16_t net_rings(struct backend *b)
@@ -78,19 +49,26 @@ static uint16_t net_rings(struct backend *b)
 	return 2 * net_of(b)->tap.queues;
 }
 
-static void net_config_read(struct backend *b, uint32_t offset, uint32_t size, uint8_t *data)
+static struct net_shape net_shape(const struct net *net)
 {
-	const struct net *net = net_of(b);
-	struct virtio_net_config config = {
-		.status = VIRTIO_NET_S_LINK_UP,
-		.max_virtqueue_pairs = net->tap.queues,
+	struct net_shape shape = {
+		.queues = net->tap.queues,
 		.mtu = net->options.mtu ? net->options.mtu : ETH_DATA_LEN,
 	};
 
-	memcpy(config.mac, net->mac, sizeof(config.mac));
+	memcpy(shape.mac, net->mac, sizeof(shape.mac));
+	return shape;
+}
+
+static void net_config_read(struct backend *b, uint32_t offset, uint32_t size, uint8_t *data)
+{
+	const struct net_shape shape = net_shape(net_of(b));
+	uint8_t config[256];
+
+	net_shape_to_config(&shape, config);
 	memset(data, 0, size);
-	if (offset < CONFIG_LEN)
-		memcpy(data, (uint8_t *)&config + offset, MIN(size, CONFIG_LEN - offset));
+	if (offset < sizeof(config))
+		memcpy(data, config + offset, MIN(size, sizeof(config) - offset));
 }
 
 static int net_config_write(
@@ -124,17 +102,15 @@ static int net_restore(struct backend *b, uint8_t saved[64], struct err *e)
 /* What a driver reads once and goes by from then on must not differ. */
 static int net_adopt(struct backend *b, const uint8_t config[256], struct err *e)
 {
-	struct net *net = net_of(b);
-	struct virtio_net_config was;
+	const struct net_shape is = net_shape(net_of(b)), was = net_shape_of_config(config);
 
-	memcpy(&was, config, CONFIG_LEN);
-	if (net->options.mac && memcmp(was.mac, net->mac, ETH_ALEN) != 0)
+	if (net_of(b)->options.mac && memcmp(was.mac, is.mac, sizeof(is.mac)) != 0)
 		return err_set(e, ERR_REFUSED, "NET-DIFFERS",
 			"the interface has another MAC address than the one before");
-	if (was.max_virtqueue_pairs > net->tap.queues)
+	if (was.queues > is.queues)
 		return err_set(e, ERR_REFUSED, "NET-DIFFERS",
-			"the interface has %u queues, and the one before had %u", net->tap.queues,
-			was.max_virtqueue_pairs);
+			"the interface has %u queues, and the one before had %u", is.queues,
+			was.queues);
 	return 0;
 }
 
@@ -267,8 +243,13 @@ static int net_starved(struct backend *b, unsigned int ring)
 
 static void net_enable(struct backend *b, unsigned int ring, bool on)
 {
-	if (ring % 2 == 0)
-		net_tap_use_queue(&net_of(b)->tap, (uint16_t)(ring / 2), on);
+	struct net *net = net_of(b);
+
+	if (ring % 2)
+		return;
+	if (!on) /* what waited was for who was there */
+		net->queues[ring / 2].waiting = 0;
+	net_tap_use_queue(&net->tap, (uint16_t)(ring / 2), on);
 }
 
 static void tap_has_news(void *arg, unsigned int events)

@@ -6,6 +6,10 @@
  *
  * A descriptor of a queue is shared by all generations of a worker, since it cannot be opened twice:
  * what one left (offloads, header, queues in use) the next finds, and sets again.
+ *
+ * A queue that nobody uses is detached: the kernel drops what comes for it, so that a guest's first
+ * frame is none that was for whoever was there before. While all are, the tap can be asked and told
+ * nothing; so what it is to be told is told again with each queue that comes into use.
  */
 #include "lib/backends/net_tap.h"
 
@@ -86,9 +90,24 @@ int net_tap_open(struct net_tap *tap, const char *name, uint16_t queues, struct 
 	return net_tap_adopt(tap, fds, queues, e);
 }
 
+static int use_queue(int fd, bool on)
+{
+	struct ifreq ifr = {.ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE};
+
+	return ioctl(fd, TUNSETQUEUE, &ifr);
+}
+
+static bool ask_uso(int fd)
+{
+	unsigned long uso = TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6;
+	bool rested = use_queue(fd, true) == 0; /* else it was in use, and stays so */
+	bool can = ioctl(fd, TUNSETOFFLOAD, uso) == 0;
+
+	return rested && use_queue(fd, false) < 0 ? false : can;
+}
+
 int net_tap_adopt(struct net_tap *tap, const int *fds, uint16_t queues, struct err *e)
 {
-	unsigned int uso = TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6;
 	int rc = 0;
 
 	assert(queues >= 1 && queues <= NET_TAP_QUEUES_MAX);
@@ -101,7 +120,7 @@ int net_tap_adopt(struct net_tap *tap, const int *fds, uint16_t queues, struct e
 		net_tap_close(tap);
 		return err_sys(e, -rc, "the tap");
 	}
-	tap->can_uso = ioctl(fds[0], TUNSETOFFLOAD, (unsigned long)uso) == 0;
+	tap->can_uso = ask_uso(fds[0]);
 	return 0;
 }
 
@@ -124,6 +143,15 @@ int net_tap_watch(
 	return 0;
 }
 
+/* By a queue that rests nothing is told; nor where there is no tap at all, as in tests. */
+static void tell(const struct net_tap *tap, uint16_t queue)
+{
+	if (tap->header_bytes && ioctl(tap->fds[queue], TUNSETVNETHDRSZ, &tap->header_bytes) < 0)
+		return;
+	if (ioctl(tap->fds[queue], TUNSETOFFLOAD, (unsigned long)tap->offload) < 0)
+		return; /* none is ever left to the guest then: right, if slow */
+}
+
 void net_tap_set_offload(struct net_tap *tap, uint64_t features)
 {
 	static const struct {
@@ -143,25 +171,23 @@ void net_tap_set_offload(struct net_tap *tap, uint64_t features)
 			flags |= offloads[i].flag;
 	if (!(flags & TUN_F_CSUM)) /* without it the kernel has to do all of them */
 		flags = 0;
-	if (ioctl(tap->fds[0], TUNSETOFFLOAD, (unsigned long)flags) < 0)
-		return; /* none is ever left to the guest then: right, if slow */
+	tap->offload = flags;
+	tell(tap, 0);
 }
 
 void net_tap_set_header(struct net_tap *tap, int header_bytes)
 {
+	tap->header_bytes = header_bytes;
 	for (uint16_t i = 0; i < tap->queues; i++)
-		if (ioctl(tap->fds[i], TUNSETVNETHDRSZ, &header_bytes) < 0)
-			return; /* no tap at all, as in tests: both ends know */
+		tell(tap, i);
 }
 
 void net_tap_use_queue(struct net_tap *tap, uint16_t queue, bool on)
 {
-	struct ifreq ifr = {.ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE};
-
-	if (queue == 0 || queue >= ARRAY_SIZE(tap->fds))
-		return; /* the first one is always in use */
-	if (ioctl(tap->fds[queue], TUNSETQUEUE, &ifr) < 0)
-		return; /* it is so already */
+	if (queue >= tap->queues)
+		return;
+	if (use_queue(tap->fds[queue], on) == 0 && on) /* else it is so already, or cannot rest */
+		tell(tap, queue);
 }
 
 ssize_t net_tap_read(struct net_tap *tap, uint16_t queue, const struct iovec *iov, int count)

@@ -26,6 +26,8 @@ struct net_tap {
 	struct watch *watches[NET_TAP_QUEUES_MAX];
 	uint16_t queues;
 	bool can_uso; /* segments UDP, too (since Linux 6.2) */
+	unsigned int offload;
+	int header_bytes; /* 0: not set yet */
 };
 
 /*
@@ -47,7 +49,7 @@ int net_tap_watch(
 void net_tap_set_offload(struct net_tap *tap, uint64_t features);
 void net_tap_set_header(struct net_tap *tap, int header_bytes);
 
-/* Whether frames come by this queue; nothing to be told where there is only one. */
+/* Whether frames come by this queue. One that is not in use has none, nor keeps those it had. */
 void net_tap_use_queue(struct net_tap *tap, uint16_t queue, bool on);
 
 /* One frame. Its bytes, or -errno: -EAGAIN when there is none. What does not fit is cut off. */

@@ -59,6 +59,15 @@ bool vu_any_ring_started(const struct vu_session *s)
 	return false;
 }
 
+/* The device hears whether the driver uses it: both started and enabled. */
+static void tell_use(struct vu_ring *r)
+{
+	struct backend *b = r->s->backend;
+
+	if (b->ops->enable)
+		b->ops->enable(b, r->index, facts(r)->started && facts(r)->enabled);
+}
+
 static void note_started(struct vu_session *s)
 {
 	bool started = vu_any_ring_started(s);
@@ -204,6 +213,7 @@ void vu_ring_stop(struct vu_ring *r)
 		p->base = virtq_base(r->q);
 	p->broken = 0;
 	page_commit(p->started, 0);
+	tell_use(r);
 	vu_point("ring-stopped");
 	/* Closing first would leave the watch: the VMM keeps the same open file description. */
 	unwatch_kick(r);
@@ -381,6 +391,7 @@ enum vu_act vu_ring_set_kick(struct vu_session *s, struct err *e)
 		return VU_BROKEN;
 	page_commit(facts(r)->started, 1);
 	vu_point("ring-started");
+	tell_use(r);
 	vu_incoming_arrived(s, r->index);
 	vu_gate_note_start(s);
 	note_started(s);
@@ -426,11 +437,8 @@ enum vu_act vu_ring_set_err(struct vu_session *s, struct err *e)
 
 void vu_ring_set_enabled(struct vu_ring *r, bool enabled)
 {
-	struct backend *b = r->s->backend;
-
 	facts(r)->enabled = enabled;
-	if (b->ops->enable)
-		b->ops->enable(b, r->index, enabled);
+	tell_use(r);
 }
 
 enum vu_act vu_ring_enable(struct vu_session *s, struct err *e)
@@ -483,12 +491,12 @@ void vu_rings_restore(struct vu_session *s)
 		struct vu_ring *r = &s->rings[i];
 		struct err e = ERR_INIT;
 
+		tell_use(r);
 		if (!facts(r)->started) {
 			vault_drop(s->vault, VAULT_KICK0 + i);
 			continue;
 		}
 		vu_incoming_arrived(s, i);
-		vu_ring_set_enabled(r, facts(r)->enabled);
 		if (watch_kick(r, &e) < 0 || start(r, true, &e) < 0)
 			set_broken(r, e.msg);
 	}
@@ -500,6 +508,7 @@ void vu_rings_drop(struct vu_session *s)
 		struct vu_ring *r = &s->rings[i];
 
 		page_commit(facts(r)->started, 0);
+		tell_use(r);
 		let_go(r);
 		*facts(r) = (struct page_ring){0};
 	}

@@ -42,6 +42,7 @@
  *	ORIG  vm, uuid, host, program: text; saved_ms: u64
  *	ATCH  name, id, device, node, fingerprint: text
  *	DISK  size_bytes: u64; block_size, physical_block_size, queues: u32; readonly, write_cache: u8
+ *	NETW  queues, mtu: u32; settings: text (since version 3); instead of DISK
  *	FEAT  offered, acknowledged, protocol: u64
  *	POLI  cache: u8; owner: text; on_error: u8; since version 2 spare1, spare2, spare3, spare4,
  *	      fence: text; io_timeout_ms: u64
@@ -49,7 +50,7 @@
  *	REQS  list of: ring, head, descs: u16; type: u8; counter, sector, bytes: u64
  *	DESC  list of: addr: u64; len: u32; id, flags: u16
  *
- * Text is a u16 length and as many bytes. The type NETW is kept for the state of network devices.
+ * Text is a u16 length and as many bytes.
  *
  * Versions. A later writer may add fields at the end of a section or of the structs of a list, and
  * sections; it says the lowest version whose readers get by without them. A reader skips what it
@@ -493,6 +494,17 @@ static int open_attachment(struct reader *r, struct err *e)
 	return r->a ? 0 : -1;
 }
 
+/* It is there: then it is not of nothing. */
+static int check_choice(const struct iostate_section *section, const char *owner, struct err *e)
+{
+	uint32_t count;
+
+	iostate_structs(section, owner, &count);
+	return count ? 0
+		     : err_set(e, ERR_REFUSED, IOSTATE_VALUE, "section %s (%s) has no queues",
+			       section->type, section->what);
+}
+
 static int get_section(struct reader *r, struct cut_section *cut, struct err *e)
 {
 	const struct iostate_section *section = find_section(cut->type);
@@ -515,7 +527,9 @@ static int get_section(struct reader *r, struct cut_section *cut, struct err *e)
 	rc = section->is_list
 		     ? get_list(r, section, owner, in, e)
 		     : iostate_get_struct(section, r->version, in, owner + section->offset, e);
-	return rc < 0 ? -1 : check_rest(r, section, in->len, e);
+	if (rc < 0 || (section->is_choice && check_choice(section, owner, e) < 0))
+		return -1;
+	return check_rest(r, section, in->len, e);
 }
 
 static int get_sections(struct reader *r, struct iostate_bytes in, struct err *e)

@@ -13,7 +13,7 @@
 #include "lib/err.h"
 #include "lib/util.h"
 
-#define IOSTATE_VERSION         2u
+#define IOSTATE_VERSION         3u
 #define IOSTATE_LOWEST          1u /* whose readers get by without what came later */
 #define IOSTATE_MAX_BYTES       ((size_t)16 << 20) /* of a file */
 #define IOSTATE_MAX_ATTACHMENTS 256u
@@ -80,6 +80,13 @@ struct iostate_features {
 	uint64_t protocol;              /* vhost-user protocol features, as acknowledged */
 };
 
+/* A network device. Its rings are two for each of its queues. */
+struct iostate_network {
+	uint32_t queues;    /* that it has, in pairs: 1..IOSTATE_MAX_RINGS / 2 */
+	uint32_t mtu;       /* of the network that it was on, bytes; 0: not known */
+	char settings[192]; /* what it is held to: "mac=52:54:00:00:00:01,spoofchk=on" */
+};
+
 /* Where a ring stands. size 0: the guest has not set it up, and all else is 0. */
 struct iostate_ring {
 	uint16_t index;
@@ -119,7 +126,9 @@ struct iostate_policy {
 
 struct iostate_attachment {
 	struct iostate_identity identity;
+	/* One of them, whose .queues is not 0; the other one is not in the file. */
 	struct iostate_disk disk;
+	struct iostate_network network;
 	struct iostate_features features;
 	struct iostate_policy policy;
 	struct iostate_ring *rings; /* in the order of their indexes */
@@ -134,6 +143,9 @@ struct iostate {
 	uint32_t attachment_count;
 	uint32_t version; /* of the file; 0: made here. Not written */
 };
+
+/* So many rings it may have. */
+uint32_t iostate_ring_limit(const struct iostate_attachment *a);
 
 /* The first bytes of every file. */
 extern const uint8_t iostate_magic[8];

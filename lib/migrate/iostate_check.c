@@ -30,9 +30,27 @@ static int check_disk(const struct iostate_disk *d, struct err *e)
 	if (!is_power_of_two(d->block_size) || d->block_size < SECTOR ||
 		!is_power_of_two(d->physical_block_size) || d->physical_block_size < d->block_size)
 		return bad(e, "the disk's block sizes cannot be");
-	if (!d->queues || d->queues > IOSTATE_MAX_RINGS)
-		return bad(e, "a disk with no queues, or too many");
+	if (d->queues > IOSTATE_MAX_RINGS)
+		return bad(e, "a disk with too many queues");
 	return 0;
+}
+
+static int check_device(const struct iostate_attachment *a, struct err *e)
+{
+	if (!a->disk.queues == !a->network.queues)
+		return err_set(e, ERR_REFUSED, IOSTATE_SECTION,
+			a->disk.queues ? "sections DISK (the disk) and NETW are both there"
+				       : "section DISK (the disk) or NETW is missing");
+	if (a->disk.queues)
+		return check_disk(&a->disk, e);
+	if (a->network.queues > IOSTATE_MAX_RINGS / 2)
+		return bad(e, "a network device with too many queues");
+	return 0;
+}
+
+uint32_t iostate_ring_limit(const struct iostate_attachment *a)
+{
+	return a->network.queues ? 2 * a->network.queues : a->disk.queues;
 }
 
 /* --- rings ------------------------------------------------------------------------------------ */
@@ -75,8 +93,8 @@ static int check_ring(const struct iostate_attachment *a, uint32_t i, struct err
 {
 	const struct iostate_ring *ring = &a->rings[i];
 
-	if (ring->index >= a->disk.queues)
-		return bad_ring(ring, e, "is beyond the disk's queues");
+	if (ring->index >= iostate_ring_limit(a))
+		return bad_ring(ring, e, "is beyond the device's queues");
 	if (i && ring->index <= ring[-1].index)
 		return bad_ring(ring, e, "is there twice, or out of order");
 	if (ring->size > IOSTATE_MAX_RING_SIZE)
@@ -189,7 +207,7 @@ static int check_attachment(const struct iostate *s, uint32_t i, struct err *e)
 				a->identity.name);
 	if (a->features.acknowledged & ~a->features.offered)
 		return bad(e, "features were acknowledged that were not offered");
-	if (check_disk(&a->disk, e) < 0 || check_policy(&a->policy, e) < 0 || check_rings(a, e) < 0)
+	if (check_device(a, e) < 0 || check_policy(&a->policy, e) < 0 || check_rings(a, e) < 0)
 		return err_wrap(e, "%s", a->identity.name);
 	return 0;
 }

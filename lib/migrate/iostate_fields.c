@@ -67,6 +67,12 @@ static const struct iostate_field disk_fields[] = {
 	FIELD(BOOL, iostate_disk, write_cache),
 };
 
+static const struct iostate_field network_fields[] = {
+	FIELD_SINCE(3, U32, iostate_network, queues, "queues"),
+	FIELD_SINCE(3, U32, iostate_network, mtu, "mtu"),
+	FIELD_SINCE(3, TEXT, iostate_network, settings, "settings"),
+};
+
 static const struct iostate_field features_fields[] = {
 	FIELD(HEX, iostate_features, offered),
 	FIELD(HEX, iostate_features, acknowledged),
@@ -118,6 +124,8 @@ static_assert(IOSTATE_MAX_SPARES == 4, "a row for each");
 	.of_attachment = true, .key = #member,                                                     \
 	.offset = offsetof(struct iostate_attachment, member),                                     \
 	.struct_size = sizeof(struct struct_)
+#define CHOICE(member)                                                                             \
+	.is_choice = true, .count_offset = offsetof(struct iostate_attachment, member.queues)
 #define LIST(count, most_)                                                                         \
 	.is_list = true, .count_offset = offsetof(struct iostate_attachment, count), .most = (most_)
 
@@ -127,8 +135,10 @@ const struct iostate_section iostate_sections[] = {
 		.struct_size = sizeof(struct iostate_origin), FIELDS(origin_fields)},
 	{"ATCH", OF(identity, iostate_identity), .what = "an attachment", .opens_attachment = true,
 		.must_be = true, .indispensable = true, FIELDS(identity_fields)},
-	{"DISK", OF(disk, iostate_disk), .what = "the disk", .must_be = true, .indispensable = true,
+	{"DISK", OF(disk, iostate_disk), .what = "the disk", .indispensable = true, CHOICE(disk),
 		FIELDS(disk_fields)},
+	{"NETW", OF(network, iostate_network), .what = "the network device", .indispensable = true,
+		CHOICE(network), FIELDS(network_fields)},
 	{"FEAT", OF(features, iostate_features), .what = "the negotiated features", .must_be = true,
 		.indispensable = true, FIELDS(features_fields)},
 	{"POLI", OF(policy, iostate_policy), .what = "the policy", .must_be = true,
@@ -320,12 +330,13 @@ const void *iostate_structs(
 {
 	const char *base = owner;
 
-	if (!section->is_list) {
-		*count = 1;
-		return base + section->offset;
-	}
-	*count = *(const uint32_t *)(const void *)(base + section->count_offset);
-	return *(const void *const *)(const void *)(base + section->offset);
+	*count = 1;
+	if (section->is_list || section->is_choice)
+		*count = *(const uint32_t *)(const void *)(base + section->count_offset);
+	if (section->is_list)
+		return *(const void *const *)(const void *)(base + section->offset);
+	*count = MIN(*count, 1);
+	return base + section->offset;
 }
 
 /* --- as a document ---------------------------------------------------------------------------- */
@@ -376,7 +387,8 @@ static void visit_sections(bool of_attachment, const void *owner, const struct i
 			continue;
 		at = iostate_structs(section, owner, &count);
 		if (!section->is_list) {
-			visit_struct(section, section->key, at, v);
+			if (count)
+				visit_struct(section, section->key, at, v);
 			continue;
 		}
 		v->array(v->arg, section->key);

@@ -35,6 +35,7 @@ struct iostate_section {
 	bool of_attachment;
 	bool is_list;
 	bool must_be;       /* a file, or an attachment, without it is refused */
+	bool is_choice;     /* there where its number at count_offset is not 0 */
 	bool indispensable; /* a reader that does not know it must refuse the file */
 	uint32_t most;      /* of a list */
 	const char *key;    /* in documents */

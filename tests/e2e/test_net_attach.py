@@ -70,9 +70,6 @@ def under_kills(scratch, net, daemon, kills, progress=None):
         restarts = a0.now()["restarts"] + b0.now()["restarts"]
         if not kills // 2 < restarts <= kills + 1:
             raise Failed(f"{restarts} restarts for {kills} kills: what was killed?")
-    refused = daemon.ctl("migrate", "vm1", "--check", "qemu+ssh://nowhere/system", check=False)
-    if refused.returncode != 4 or "network device" not in refused.stdout:
-        raise Failed(f"a machine with a network device may move: {refused.stdout}")
     daemon.ctl("detach", a0.id)
     daemon.ctl("detach", b0.id)
     if ports(net):

@@ -87,6 +87,23 @@ static void fill_rescue(struct iostate_policy *p, uint64_t *seed)
 		snprintf(p->fence, sizeof(p->fence), "/usr/sbin/fence disk %u", spares);
 }
 
+static void fill_disk(struct iostate_disk *d, uint64_t *seed)
+{
+	*d = (struct iostate_disk){.size_bytes = 512u * (1u + below(seed, 1u << 20)),
+		.block_size = 512u << below(seed, 4),
+		.physical_block_size = 4096,
+		.queues = 1 + below(seed, 4),
+		.readonly = below(seed, 2),
+		.write_cache = true};
+}
+
+static void fill_network(struct iostate_network *n, uint64_t *seed)
+{
+	n->queues = 1 + below(seed, 4);
+	n->mtu = 1500 + below(seed, 2) * 7500;
+	snprintf(n->settings, sizeof(n->settings), "mac=52:54:00:00:00:%02x", below(seed, 256));
+}
+
 static void fill_attachment(struct iostate_attachment *a, uint32_t n, uint64_t *seed)
 {
 	struct iostate_identity *id = &a->identity;
@@ -96,12 +113,10 @@ static void fill_attachment(struct iostate_attachment *a, uint32_t n, uint64_t *
 	snprintf(id->device, sizeof(id->device), "/srv/disk%u.img", n);
 	snprintf(id->node, sizeof(id->node), "/srv/disk%u.img", n);
 	snprintf(id->fingerprint, sizeof(id->fingerprint), "%016x", below(seed, 1u << 31));
-	a->disk = (struct iostate_disk){.size_bytes = 512u * (1u + below(seed, 1u << 20)),
-		.block_size = 512u << below(seed, 4),
-		.physical_block_size = 4096,
-		.queues = 1 + below(seed, 4),
-		.readonly = below(seed, 2),
-		.write_cache = true};
+	if (below(seed, 3) == 1)
+		fill_network(&a->network, seed);
+	else
+		fill_disk(&a->disk, seed);
 	a->features.acknowledged = 1ull << 32 | (below(seed, 2) ? IOSTATE_F_PACKED : 0);
 	a->features.offered = a->features.acknowledged | 1ull << 30;
 	a->features.protocol = below(seed, 1u << 16);
@@ -109,10 +124,10 @@ static void fill_attachment(struct iostate_attachment *a, uint32_t n, uint64_t *
 	a->policy.on_error = below(seed, IOSTATE_ON_ERRORS);
 	snprintf(a->policy.owner, sizeof(a->policy.owner), "root");
 	fill_rescue(&a->policy, seed);
-	a->rings = calloc(a->disk.queues, sizeof(*a->rings));
-	a->requests = calloc(a->disk.queues * 64, sizeof(*a->requests));
-	a->descs = calloc(a->disk.queues * 64, sizeof(*a->descs));
-	for (uint32_t i = 0; i < a->disk.queues; i++)
+	a->rings = calloc(iostate_ring_limit(a), sizeof(*a->rings));
+	a->requests = calloc(iostate_ring_limit(a) * 64, sizeof(*a->requests));
+	a->descs = calloc(iostate_ring_limit(a) * 64, sizeof(*a->descs));
+	for (uint32_t i = 0; i < iostate_ring_limit(a); i++)
 		fill_ring(a, (uint16_t)i, seed);
 }
 

@@ -99,7 +99,7 @@ START_TEST(layout_is_as_documented)
 	struct buf b = sample_bytes(0);
 	const char *data = b.data;
 
-	ck_assert_mem_eq(data, "\x89iovs\r\n\x1a\x02\0\0\0\x01\0\0\0", 16);
+	ck_assert_mem_eq(data, "\x89iovs\r\n\x1a\x03\0\0\0\x01\0\0\0", 16);
 	ck_assert_uint_eq((unsigned char)data[16] | (unsigned char)data[17] << 8, b.len);
 	ck_assert_mem_eq(data + 24, "\x06\0\0\0", 4);
 	ck_assert_mem_eq(data + 40, origin, 12);
@@ -200,13 +200,13 @@ START_TEST(versions_are_kept)
 		char writer, reader;
 		const char *code, *word;
 	} rows[] = {
-		{2, 1, NULL, NULL}, {2, 2, NULL, NULL}, {9, 1, NULL, NULL},
-		{3, 3, IOSTATE_NEWER, "version"}, {9, 4, IOSTATE_NEWER, "version"},
+		{2, 1, NULL, NULL}, {2, 2, NULL, NULL}, {9, 1, NULL, NULL}, {3, 3, NULL, NULL},
+		{4, 4, IOSTATE_NEWER, "version"}, {9, 4, IOSTATE_NEWER, "version"},
 		{1, 2, IOSTATE_VALUE, "version"}, {0, 0, IOSTATE_VALUE, "version"},
 		{2, 0, NULL, NULL},
 		{1, 1, IOSTATE_SECTION, "POLI"}, /* which has not all that is there */
 	};
-	struct buf b = sample_bytes(3);
+	struct buf b = sample_bytes(0);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		auto_iostate struct iostate *s = NULL;
@@ -260,7 +260,7 @@ START_TEST(fields_of_a_later_writer_are_skipped)
 
 	lengthen(&b, "FEAT");
 	refused(b.data, b.len, IOSTATE_SECTION, "FEAT");
-	set_versions(&b, 3, 1);
+	set_versions(&b, 4, 1);
 	s = iostate_decode(b.data, b.len, NULL);
 	ck_assert_ptr_nonnull(s);
 	ck_assert_uint_eq(s->attachments[0].features.acknowledged, 1ull << 32);
@@ -442,7 +442,7 @@ START_TEST(fields_out_of_bounds_are_named)
 		{"DISK", 16, 0, "queues"},
 		{"DISK", 16, 65, "queues"},
 		{"FEAT", 15, 1, "not offered"},
-		{"RING", 8, 1, "beyond the disk's queues"},
+		{"RING", 8, 1, "beyond the device's queues"},
 		{"RING", 10, 63, "power of two"},
 		{"RING", 11, 8, "too large"},
 		{"RING", 12, 1, "stands elsewhere"},
@@ -457,6 +457,80 @@ START_TEST(fields_out_of_bounds_are_named)
 		refused(b.data, b.len, IOSTATE_VALUE, rows[i].word);
 		buf_release(&b);
 	}
+}
+END_TEST
+
+/* --- disk or network -------------------------------------------------------------------------- */
+
+static struct iostate *of_network(void)
+{
+	struct iostate *s = iostate_sample(0);
+	struct iostate_attachment *a = &s->attachments[0];
+
+	a->disk = (struct iostate_disk){0};
+	a->network = (struct iostate_network){.queues = 1, .mtu = 1500, .settings = "mac=x"};
+	a->rings[0].index = 1; /* which a device of one queue has */
+	return s;
+}
+
+static struct buf network_bytes(void)
+{
+	auto_iostate struct iostate *s = of_network();
+	struct buf b;
+
+	buf_init(&b, IOSTATE_MAX_BYTES);
+	ck_assert_int_eq(iostate_encode(s, &b, NULL), 0);
+	return b;
+}
+
+START_TEST(a_network_device_has_no_disk)
+{
+	struct buf b = network_bytes(), disk = sample_bytes(0);
+	auto_iostate struct iostate *s = iostate_decode(b.data, b.len, NULL);
+	size_t at = place_of(&disk, "DISK"), netw = place_of(&b, "NETW");
+
+	ck_assert_ptr_nonnull(s);
+	ck_assert_uint_eq(s->attachments[0].network.mtu, 1500);
+	ck_assert_str_eq(s->attachments[0].network.settings, "mac=x");
+	ck_assert_uint_eq(s->attachments[0].disk.queues, 0);
+	ck_assert_uint_eq(iostate_ring_limit(&s->attachments[0]), 2);
+	insert(&b, netw, disk.data + at, section_len(&disk, "DISK"));
+	refused(b.data, b.len, IOSTATE_SECTION, "both");
+	buf_release(&disk);
+	buf_release(&b);
+}
+END_TEST
+
+START_TEST(network_devices_are_bounded)
+{
+	static const struct {
+		uint32_t queues;
+		uint16_t ring;
+		const char *word;
+	} rows[] = {
+		{1, 2, "beyond"},
+		{IOSTATE_MAX_RINGS / 2 + 1, 0, "too many"},
+		{UINT32_MAX, 0, "too many"},
+	};
+	struct buf b = network_bytes();
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		auto_iostate struct iostate *s = of_network();
+		struct err e = ERR_INIT;
+
+		s->attachments[0].network.queues = rows[i].queues;
+		s->attachments[0].rings[0].index = rows[i].ring;
+		ck_assert_int_eq(iostate_check(s, &e), -1);
+		ck_assert_msg(strstr(e.msg, rows[i].word), "%s", e.msg);
+	}
+	b.data[place_of(&b, "NETW") + 16] = 0;
+	iostate_mend((uint8_t *)b.data, b.len);
+	refused(b.data, b.len, IOSTATE_VALUE, "NETW");
+	buf_release(&b);
+	b = network_bytes();
+	set_versions(&b, 2, 1); /* which knew of none */
+	refused(b.data, b.len, IOSTATE_VALUE, "NETW");
+	buf_release(&b);
 }
 END_TEST
 
@@ -584,4 +658,5 @@ UNIT_MAIN(any_state_comes_back_as_it_was, fields_come_back_as_they_were, layout_
 	fields_of_an_earlier_writer_are_zero, policies_that_cannot_be_are_refused,
 	unknown_sections_are_skipped_or_refused_by_name, sections_that_are_missing_are_named,
 	sections_that_are_there_twice_are_named, lists_that_do_not_fit_are_refused,
-	fields_out_of_bounds_are_named, requests_fit_their_rings, too_much_is_not_written)
+	fields_out_of_bounds_are_named, a_network_device_has_no_disk, network_devices_are_bounded,
+	requests_fit_their_rings, too_much_is_not_written)

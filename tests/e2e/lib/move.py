@@ -26,11 +26,11 @@ def migrate(source, uri, ends=ENDS, bandwidth=1 << 40, downtime=300):
 class Host:
     """An iovd with folders of its own."""
 
-    def __init__(self, scratch, name):
+    def __init__(self, scratch, name, prefix=()):
         self.name = name
         self.scratch = scratch / name
         self.scratch.mkdir()
-        self.daemon = Daemon(self.scratch)
+        self.daemon = Daemon(self.scratch, prefix=prefix)
 
     def __enter__(self):
         return self

@@ -40,7 +40,9 @@ class Network:
         try:
             self.ip("link", "set", "lo", "up")
             if bridge:
-                self.ip("link", "add", "br0", "type", "bridge", "forward_delay", "0")
+                # An address of its own: else it is that of a port, and changes with them.
+                own = ["address", mac(254)]
+                self.ip("link", "add", "br0", *own, "type", "bridge", "forward_delay", "0")
                 self.ip("addr", "add", f"{HOST}/24", "dev", "br0")
                 self.ip("link", "set", "br0", "up")
         except BaseException:
