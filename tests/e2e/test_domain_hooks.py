@@ -2,10 +2,12 @@
 # timeout: 600
 """A domain moves back and forth by `virsh migrate` alone, while its guest writes and verifies: libvirt's
 hooks tell the two iovds. Where they cannot be told, nothing moves and nothing changes."""
+from contextlib import ExitStack
+
 from lib.domain_move import VM
 from lib.proc import Failed
 from lib.report import main
-from test_domain_move import under_work
+from test_domain_move import Working
 
 MOVES = 1
 
@@ -32,15 +34,14 @@ def nobody_to_ask(pair):
 
 
 def test(scratch, count=MOVES):
-    def scene(pair, check):
+    with ExitStack() as stack:
+        pair = Working(stack, scratch, hooks=True)
         for _ in range(count):
             pair.move_by_virsh()
-            check()
+            pair.check()
         nobody_to_ask(pair)
         pair.move_by_virsh()
-
-    checked = under_work(scratch, scene, hooks=True)[1]
-    return f"{count + 1} moves by virsh alone, {checked}"
+        return f"{count + 1} moves by virsh alone, {pair.end()}"
 
 
 if __name__ == "__main__":

@@ -82,44 +82,51 @@ def shown(pair, scratch):
     expect(re.search(r"MiB left, \d+ in flight, blackout about \d+ ms", told), f"events: {told}")
 
 
-def under_work(scratch, scene, **options):
-    """scene(pair, check) while one disk has a file system whose files are written and verified, and the
-    other a history; (what scene returned, what was checked)."""
-    images = [disk.ext4(scratch / "0.img", 64), disk.blank(scratch / "1.img", 16)]
-    with ExitStack() as stack:
-        pair = Pair(stack, scratch, images, build=image.qemu_history, **options)
-        guest = pair.guest
-        guest.run("mkdir /mnt/a && mount /dev/vda /mnt/a")
-        work, history = guest.start(until_told("/mnt/a", MIB)), Inside(guest, "/dev/vdb")
+class Working(Pair):
+    """While one of its disks has a file system whose files are written and verified, and the other a
+    history. The images are looked at in the end."""
 
-        def check():
-            history.check()
-            if guest.done(work):
-                raise Failed(f"the work has ended: {guest.out('tail -5 /tmp/*.out')}")
+    def __init__(self, stack, scratch, **options):
+        self.images = [disk.ext4(scratch / "0.img", 64), disk.blank(scratch / "1.img", 16)]
+        super().__init__(stack, scratch, self.images, build=image.qemu_history, **options)
+        self.guest.run("mkdir /mnt/a && mount /dev/vda /mnt/a")
+        self.work = self.guest.start(until_told("/mnt/a", MIB))
+        self.history = Inside(self.guest, "/dev/vdb")
 
-        result = scene(pair, check)
-        guest.run("touch /tmp/over")
-        rounds, checked = int(guest.result(work, 240).output), history.end(240)
-        guest.run("umount /mnt/a")
-        guest.expect_no_complaints()
-        pair.end()
-    disk.fsck(images[0])
-    for image_of in images:
-        image_of.unlink()
-    return result, f"{rounds * MIB} MiB verified, {checked}"
+    def check(self):
+        """Nothing wrong was seen so far."""
+        self.history.check()
+        if self.guest.done(self.work):
+            raise Failed(f"the work has ended: {self.guest.out('tail -5 /tmp/*.out')}")
+
+    def pause(self):
+        """The work stands still, until resume()."""
+        self.guest.run("touch /tmp/paused; kill -STOP $(pidof fio ld-linux-x86-64.so.2)")
+
+    def resume(self):
+        self.guest.run("rm /tmp/paused; kill -CONT $(pidof fio ld-linux-x86-64.so.2)")
+
+    def end(self):
+        """What was checked."""
+        self.guest.run("touch /tmp/over")
+        rounds, checked = int(self.guest.result(self.work, 240).output), self.history.end(240)
+        self.guest.run("umount /mnt/a")
+        self.guest.expect_no_complaints()
+        super().end()
+        disk.fsck(self.images[0])
+        return f"{rounds * MIB} MiB verified, {checked}"
 
 
 def test(scratch, count=MOVES):
-    def scene(pair, check):
+    with ExitStack() as stack:
+        pair = Working(stack, scratch)
         judged(pair, scratch)
         does_not_move(pair)
         shown(pair, scratch)
         for _ in range(count - 1):
             pair.move()
-            check()
-
-    checked = under_work(scratch, scene)[1]
-    return f"{count} moves, {checked}"
+            pair.check()
+        return f"{count} moves, {pair.end()}"
 
 
 if __name__ == "__main__":

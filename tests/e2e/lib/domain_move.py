@@ -25,10 +25,12 @@ NATIVE = """<disk type='file' device='disk'>
 
 
 def until_told(where, mib):
-    """Round after round, each of which verifies all that it wrote, until a file is there."""
+    """Round after round, each of which verifies all that it wrote, until a file is there; none begins
+    while another one is."""
     out = f"/tmp/{where.strip('/').replace('/', '-')}.out"
     one = f"{jobs.verify(f'{where}/work', mib)} >{out} || exit 1"
-    return f"n=0; while ! [ -e /tmp/over ]; do {one}; n=$((n+1)); done; echo $n"
+    wait = "while [ -e /tmp/paused ]; do sleep 0.1; done"
+    return f"n=0; while ! [ -e /tmp/over ]; do {wait}; {one}; n=$((n+1)); done; echo $n"
 
 
 class Host:
