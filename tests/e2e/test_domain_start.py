@@ -28,6 +28,17 @@ def rebooted(guest, boots):
     check(guest)
 
 
+def saved(host, guest, save, restore):
+    """It stands still in a file, with all that its disk had not answered, and goes on from there."""
+    work = guest.start(jobs.verify("/mnt/work", 2))
+    host.virsh(*save, seconds=120)
+    expect(guest.state == "shut off", f"{save}, and it runs")
+    host.virsh(*restore, seconds=120)
+    guest.take_up(0)
+    jobs.work(guest.result(work, 240))
+    check(guest)
+
+
 def by_virsh(daemon, host, guest):
     guest.boot()
     expect(len(daemon.attachments()) == 1, "started, and not attached")
@@ -40,10 +51,11 @@ def by_virsh(daemon, host, guest):
     guest.run("umount /mnt")
     guest.start("reboot -f")
     rebooted(guest, 3)
-    host.virsh("managedsave", "web1", seconds=120)
-    expect(guest.state == "shut off", "saved, and it runs")
-    host.virsh("start", "web1", seconds=120)
-    guest.take_up(0)
+    saved(host, guest, ("managedsave", "web1"), ("start", "web1"))
+    file = host.root / "var/lib/web1.save"
+    saved(host, guest, ("save", "web1", file), ("restore", file))
+    host.virsh("suspend", "web1")
+    host.virsh("resume", "web1")
     check(guest)
 
 
