@@ -27,6 +27,7 @@
 #include "daemon/domain_xml.h"
 #include "daemon/domains.h"
 #include "daemon/explain.h"
+#include "daemon/tap_node.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
@@ -45,7 +46,8 @@ static int domain_judge(struct attach_wish *w, const struct virt_answer *domain,
 	facts_read_machine(xml, domain->live, &machine);
 	if (explain_refuse_machine(w->d, &machine, w->spec.path, except, e) < 0)
 		return -1;
-	if (w->spec.path == ATTACHMENT_PASSTHROUGH || w->spec.target[0])
+	if (w->spec.path == ATTACHMENT_PASSTHROUGH || w->spec.target[0] ||
+		tap_node_is(w->spec.node))
 		return 0;
 	if (w->spec.path == ATTACHMENT_EMULATED && domain->live) {
 		err_set(e, ERR_REFUSED, "VM-RUNS", "%s runs, and takes no SATA disk while it does",

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "daemon/attach_options.h"
+#include "daemon/tap_node.h"
 #include "lib/cleanup.h"
 #include "lib/virt.h"
 #include "lib/xml.h"
@@ -183,6 +184,28 @@ static char *disk_xml(const struct registry *r, const struct attachment_spec *sp
 	return out;
 }
 
+/* Its MAC is said, since libvirt would make up another one in each of its definitions. */
+static char *port_xml(const struct registry *r, const struct attachment_spec *spec)
+{
+	char path[PATH_MAX], socket[PATH_MAX], alias[DOMAIN_ALIAS_SIZE], mac[18], several[32] = "";
+	char *out = NULL;
+
+	domain_alias(spec, alias);
+	tap_node_mac(spec, mac);
+	attachment_socket_path(r, spec, path, sizeof(path));
+	if (spec->queues > 1)
+		snprintf(several, sizeof(several), "<driver queues='%u'/>", spec->queues);
+	if (!xml_escape(socket, sizeof(socket), path) ||
+		asprintf(&out,
+			"<interface type='vhostuser'><mac address='%s'/>"
+			"<source type='unix' path='%s' mode='client'>"
+			"<reconnect enabled='yes' timeout='1'/></source>"
+			"<model type='virtio'/>%s<alias name='%s'/></interface>",
+			mac, socket, several, alias) < 0)
+		return NULL;
+	return out;
+}
+
 void domain_standby_alias(const struct attachment_spec *spec, char alias[DOMAIN_ALIAS_SIZE])
 {
 	char device[DOMAIN_ALIAS_SIZE];
@@ -274,7 +297,7 @@ char *domain_xml_device(const struct registry *r, const struct attachment_spec *
 {
 	switch (spec->path) {
 	case ATTACHMENT_PARAVIRT:
-		return disk_xml(r, spec);
+		return tap_node_is(spec->node) ? port_xml(r, spec) : disk_xml(r, spec);
 	case ATTACHMENT_PASSTHROUGH:
 		return hostdev_xml(spec);
 	case ATTACHMENT_EMULATED:
@@ -317,13 +340,16 @@ char *domain_xml_set_socket(const char *xml, const char *alias, const char *path
 		return NULL;
 	xml_begin(&x, xml);
 	while (xml_next(&x)) {
-		if (xml_is(&x, "domain/devices/disk"))
+		if (xml_is(&x, "domain/devices/disk") || xml_is(&x, "domain/devices/interface"))
 			source = NULL;
-		if (xml_is(&x, "domain/devices/disk/source")) {
+		if (xml_is(&x, "domain/devices/disk/source") ||
+			xml_is(&x, "domain/devices/interface/source")) {
 			end = xml_content(&x);
 			source = find_value(x.element, end, "path", &len);
 		}
-		if (source && xml_is(&x, "domain/devices/disk/alias") &&
+		if (source &&
+			(xml_is(&x, "domain/devices/disk/alias") ||
+				xml_is(&x, "domain/devices/interface/alias")) &&
 			attribute_is(&x, "name", alias))
 			return splice(xml, source, escaped, source + len);
 	}

@@ -37,7 +37,7 @@ void domain_standby_alias(const struct attachment_spec *spec, char alias[DOMAIN_
 char *domain_xml_standby(const struct attachment_spec *spec);
 char *domain_xml_device(const struct registry *r, const struct attachment_spec *spec);
 
-/* The same XML with another socket for the disk of this alias, if it has that. */
+/* The same XML with another socket for the device of this alias, if it has that. */
 char *domain_xml_set_socket(const char *xml, const char *alias, const char *path);
 
 /*

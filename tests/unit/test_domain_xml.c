@@ -120,6 +120,19 @@ START_TEST(a_socket_is_set_for_its_alias_only)
 }
 END_TEST
 
+START_TEST(a_port_goes_to_another_socket)
+{
+#define PORT(path)                                                                                 \
+	"<domain><devices><disk><source path='/d'/></disk><interface type='vhostuser'>"            \
+	"<source type='unix' path='" path "' mode='client'/>"                                      \
+	"<alias name='ua-iovd-lan'/></interface></devices></domain>"
+	static const char before[] = PORT("/x"), after[] = PORT("/run/lan");
+	auto_free char *set = domain_xml_set_socket(before, "ua-iovd-lan", "/run/lan");
+
+	ck_assert_str_eq(set, after);
+}
+END_TEST
+
 START_TEST(a_description_says_where_it_was_written)
 {
 #define DESCRIBED(host)                                                                            \
@@ -220,6 +233,6 @@ END_TEST
 
 UNIT_MAIN(memory_is_shared_as_a_whole_or_by_cells, memory_is_made_to_be_shared_and_all_else_stays,
 	a_disk_gets_a_name_that_neither_definition_has, the_user_is_that_of_the_model_dac,
-	a_socket_is_set_for_its_alias_only, a_description_says_where_it_was_written,
-	an_alias_has_no_dot, a_function_and_its_standby_know_each_other,
-	a_description_is_read_with_and_without_prefix)
+	a_socket_is_set_for_its_alias_only, a_port_goes_to_another_socket,
+	a_description_says_where_it_was_written, an_alias_has_no_dot,
+	a_function_and_its_standby_know_each_other, a_description_is_read_with_and_without_prefix)

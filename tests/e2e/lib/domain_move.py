@@ -36,14 +36,15 @@ def until_told(where, mib):
 class Host:
     """A libvirtd and an iovd that is its own."""
 
-    def __init__(self, stack, scratch, number, hooks):
+    def __init__(self, stack, scratch, number, hooks, prefix=()):
         self.scratch = scratch / f"host{number}"
         self.scratch.mkdir()
         socket = self.scratch / "run/iovd.sock"
         texts = {"qemu.d/iovd": hook(socket)} if hooks else {}
         self.libvirt = stack.enter_context(LibvirtHost(scratch, f"h{number}", number, texts))
         settings = f"address = unix://{socket}\n" if hooks else ""
-        daemon = Daemon(self.scratch, libvirt=self.libvirt.uri, settings=settings)
+        uri = self.libvirt.uri
+        daemon = Daemon(self.scratch, libvirt=uri, settings=settings, prefix=prefix)
         self.daemon = stack.enter_context(daemon)
 
     @property
@@ -77,8 +78,8 @@ class Pair:
     """The domain is defined, has the images as its disks, and is booted, on the first host."""
 
     def __init__(self, stack, scratch, images, hooks=False, native=False, memory=256,
-                 build=image.qemu):
-        self.here, self.there = (Host(stack, scratch, n, hooks) for n in (1, 2))
+                 build=image.qemu, prefix=()):
+        self.here, self.there = (Host(stack, scratch, n, hooks, prefix) for n in (1, 2))
         self.native = native
         connect(self.here.libvirt, self.there.libvirt)
         disks = [NATIVE.format(image=disk, target=f"vd{t}") for disk, t in zip(images, "abcdef")]
