@@ -43,6 +43,7 @@ bool uevent_parse(char *data, size_t len, struct uevent *event)
 		take_value(s, "DEVPATH", &event->devpath);
 		take_value(s, "DEVPATH_OLD", &event->old_devpath);
 		take_value(s, "SUBSYSTEM", &event->subsystem);
+		take_value(s, "ERROR_EVENT", &event->recovery);
 	}
 	if (!action || !event->devpath || !event->subsystem)
 		return false;

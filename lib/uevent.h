@@ -20,6 +20,7 @@ struct uevent {
 	const char *devpath;     /* "/devices/pci0000:00/..." */
 	const char *old_devpath; /* NULL unless moved */
 	const char *subsystem;   /* "pci", "net", "block", ... */
+	const char *recovery;    /* from an error of PCI: "BEGIN_RECOVERY", ...; or NULL */
 };
 
 /*

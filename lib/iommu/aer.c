@@ -19,14 +19,20 @@ static void parse_line(const char *line, size_t len, struct aer_counters *c)
 	size_t name = strcspn(line, " \n");
 	struct aer_counter *to = &c->at[c->count];
 	char number[24];
+	uint64_t value;
 
 	if (name == 0 || name >= len || name >= sizeof(to->name) || line[name] != ' ' ||
-		len - name - 1 >= sizeof(number) || strncmp(line, "TOTAL", 5) == 0)
+		len - name - 1 >= sizeof(number))
 		return;
 	memcpy(number, line + name + 1, len - name - 1);
 	number[len - name - 1] = '\0';
-	if (parse_u64(number, UINT64_MAX, &to->count) < 0)
+	if (parse_u64(number, UINT64_MAX, &value) < 0)
 		return;
+	if (strncmp(line, "TOTAL", 5) == 0) {
+		c->total = value;
+		return;
+	}
+	to->count = value;
 	memcpy(to->name, line, name);
 	to->name[name] = '\0';
 	c->count++;
@@ -72,6 +78,14 @@ uint64_t aer_more(const struct aer_counters *before, const struct aer_counter *n
 			return now->count > before->at[i].count ? now->count - before->at[i].count
 								: 0;
 	return now->count;
+}
+
+uint64_t aer_nameless(const struct aer_counters *before, const struct aer_counters *now)
+{
+	for (size_t i = 0; i < now->count; i++)
+		if (aer_more(before, &now->at[i]))
+			return 0;
+	return now->total > before->total ? now->total - before->total : 0;
 }
 
 const char *aer_words(const char *name)

@@ -28,6 +28,7 @@ const char *const fault_kind_codes[] = {
 	[FAULT_LINK] = "FAULT-LINK",
 	[FAULT_DEAD] = "FAULT-DEAD",
 	[FAULT_ERROR] = "FAULT-ERROR",
+	[FAULT_FATAL] = "FAULT-ERROR",
 };
 static_assert(ARRAY_SIZE(fault_kind_codes) == FAULT_KINDS, "a code for each kind");
 

@@ -37,6 +37,7 @@ enum fault_kind {
 	FAULT_LINK,      /* its link is down, or it was pulled out */
 	FAULT_DEAD,      /* it does not answer any more */
 	FAULT_ERROR,     /* its error counters have to be looked at */
+	FAULT_FATAL,     /* an error that no counter has: it cannot be asked any more */
 	FAULT_KINDS
 };
 

@@ -8,11 +8,15 @@
  *	pcieport 0000:00:11.0: AER: Correctable error message received from 0000:02:00.0
  *
  * Of error reporting the line is only the hint to read the function's counters (lib/iommu/aer.h):
- * these are complete, have names, and are not limited in rate.
+ * these are complete, have names, and are not limited in rate. But of a fatal error the kernel does not ask the
+ * function, whose link may be down, and counts it nowhere:
+ *
+ *	vfio-pci 0000:0c:00.0: AER: PCIe Bus Error: severity=Uncorrectable (Fatal), type=Inaccessible, ...
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/iommu/aer.h"
 #include "lib/iommu/fault_priv.h"
 
 static const struct {
@@ -21,6 +25,7 @@ static const struct {
 	enum fault_kind kind;
 	const char *words;
 } lines[] = {
+	{", type=Inaccessible, ", FAULT_FROM_AER, FAULT_FATAL, AER_NAMELESS},
 	{": PCIe Bus Error: ", FAULT_FROM_AER, FAULT_ERROR, "it reports an error"},
 	{": AER: ", FAULT_FROM_AER, FAULT_ERROR, "an error was reported to it"},
 	{": Link Down", FAULT_FROM_PCI, FAULT_LINK, "the link below is down"},

@@ -146,6 +146,11 @@ static const struct sample {
 	 "ID)",
 		FAULT_FROM_AER, FAULT_ERROR, "0000:6c:00.0", true, NONE, NONE, NONE,
 		FAULT_ACCESS_UNKNOWN, "error", 0, 0},
+	/* the lab: QEMU's SDN, of which no counter knows */
+	{"vfio-pci 0000:0c:00.0: AER: PCIe Bus Error: severity=Uncorrectable (Fatal), "
+	 "type=Inaccessible, (Unregistered Agent ID)",
+		FAULT_FROM_AER, FAULT_FATAL, "0000:0c:00.0", true, NONE, NONE, NONE,
+		FAULT_ACCESS_UNKNOWN, "fatal", 0, 0},
 };
 
 /* Feeds it line by line: what the last one said. */
@@ -307,5 +312,22 @@ START_TEST(error_counters)
 }
 END_TEST
 
+START_TEST(errors_without_a_name_are_counted)
+{
+	struct aer_counters before, now;
+
+	aer_parse("DLP 1\nSDES 0\nTOTAL_ERR_FATAL 1\n", &before);
+	ck_assert_uint_eq(before.total, 1);
+	ck_assert_uint_eq(before.count, 2);
+	aer_parse("DLP 1\nSDES 0\nTOTAL_ERR_FATAL 3\n", &now);
+	ck_assert_uint_eq(aer_nameless(&before, &now), 2);
+	ck_assert_uint_eq(aer_nameless(&now, &now), 0);
+	ck_assert_uint_eq(aer_nameless(&now, &before), 0);
+	/* one report, two names: nothing is missing */
+	aer_parse("DLP 2\nSDES 1\nTOTAL_ERR_FATAL 2\n", &now);
+	ck_assert_uint_eq(aer_nameless(&before, &now), 0);
+}
+END_TEST
+
 UNIT_MAIN(lines_of_all_sources, units_and_pasids_are_told, what_was_left_out_is_counted,
-	other_lines_are_none, error_counters)
+	other_lines_are_none, error_counters, errors_without_a_name_are_counted)

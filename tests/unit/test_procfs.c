@@ -116,6 +116,12 @@ START_TEST(uevents)
 	ck_assert_str_eq(event.subsystem, "net");
 	ck_assert_str_eq(uevent_name(event.devpath), "eth1");
 	ck_assert_ptr_null(event.old_devpath);
+	ck_assert_ptr_null(event.recovery);
+
+	ck_assert(parse("change@/b|ACTION=change|DEVPATH=/b|SUBSYSTEM=pci|"
+			"ERROR_EVENT=FAILED_RECOVERY|DEVICE_ONLINE=0|",
+		data, &event));
+	ck_assert_str_eq(event.recovery, "FAILED_RECOVERY");
 
 	ck_assert(
 		parse("move@/b|ACTION=move|DEVPATH=/b|DEVPATH_OLD=/a|SUBSYSTEM=net", data, &event));
