@@ -35,6 +35,7 @@
 #include <string.h>
 
 #include "daemon/binding.h"
+#include "daemon/faults.h"
 #include "daemon/group_type.h"
 #include "daemon/inventory.h"
 #include "daemon/passthrough.h"
@@ -376,6 +377,8 @@ static void passthrough_keep_up(struct daemon *d, struct attachment *a, const st
 	else if (!failed)
 		a->is_untrusted = false;
 	if (!failed) /* it is as new */
+		faults_renewed(d->faults, a);
+	if (!failed)
 		a->storm = (struct attachment_storm){.seen = 0};
 	/* Its gate is open: whether somebody has come through already is looked at after that is said. */
 	if (!failed)

@@ -266,13 +266,30 @@ static bool is_dma(const struct fault *fault)
 	       fault->kind == FAULT_STREAM || fault->kind == FAULT_INTERRUPT;
 }
 
+/* What comes of one besides its entry, if it is news. */
 static void judge(struct faults *f, const struct fault *fault, const struct fault_entry *like)
 {
+	static const struct {
+		bool is_told;
+		enum faults_what what;
+	} told[FAULT_KINDS] = {
+		[FAULT_REQUEST] = {true, FAULTS_REQUEST},
+		[FAULT_LINK] = {true, FAULTS_LINK},
+		[FAULT_DEAD] = {true, FAULTS_DEAD},
+		[FAULT_FATAL] = {true, FAULTS_ERROR},
+	};
 	struct attachment *a =
 		like->attachment[0] ? registry_by_id(f->d->registry, like->attachment) : NULL;
 
-	if (a && is_dma(fault) && like->time_ms + FAULTS_FRESH_MS >= utc_now_ms())
+	if (like->time_ms + FAULTS_FRESH_MS < utc_now_ms())
+		return;
+	if (a && is_dma(fault)) {
+		faults_report_of(f, a, FAULTS_DMA, 1);
 		faults_policy_fault(f, a);
+	} else if (told[fault->kind].is_told) {
+		faults_report(f, like->device, told[fault->kind].what, 1);
+		faults_dead_look(f, like->device);
+	}
 }
 
 void faults_take(struct faults *f, const struct fault *fault, uint64_t time_ms)
@@ -322,8 +339,10 @@ void faults_suppressed(struct faults *f, enum fault_source source, uint64_t coun
 	struct attachment *a = f->is_behind ? NULL : only_one_of_late(f, name);
 
 	f->suppressed += count;
-	if (a)
+	if (a) {
+		faults_report_of(f, a, FAULTS_DMA, count);
 		faults_policy_left_out(f, a, count);
+	}
 	for (struct list_node *node = f->entries.prev; node != &f->entries; node = node->prev) {
 		struct fault_entry *x = list_entry(node, struct fault_entry, node);
 
@@ -420,7 +439,8 @@ struct faults *faults_new(struct daemon *d, struct err *e)
 	list_init(&f->counters);
 	err_set(&f->blind, ERR_FAILED, "FAULT-BLIND", "the kernel's log is not read yet");
 	f->flush = d->loop->ops->add_timer(d->loop, FAULTS_FLUSH_MS, flush, f, e);
-	if (f->flush && faults_errors_new(f, e) == 0 && faults_load(f, e) == 0)
+	if (f->flush && faults_errors_new(f, e) == 0 && faults_dead_new(f, e) == 0 &&
+		faults_policy_new(f, e) == 0 && faults_load(f, e) == 0)
 		return f;
 	faults_free(f);
 	return NULL;
@@ -429,6 +449,7 @@ struct faults *faults_new(struct daemon *d, struct err *e)
 void faults_begin(struct faults *f)
 {
 	faults_errors_begin(f);
+	faults_policy_begin(f);
 	faults_source_open(f);
 }
 
@@ -442,18 +463,11 @@ void faults_free(struct faults *f)
 		log_error("faults: not kept: %s", e.msg);
 	faults_source_close(f);
 	faults_errors_free(f);
+	faults_dead_free(f);
+	faults_policy_free(f);
 	faults_map_release(f);
 	list_for_each_safe (node, &f->entries)
 		entry_free(f, list_entry(node, struct fault_entry, node));
 	f->d->loop->ops->remove(f->flush);
 	free(f);
-}
-
-void faults_news(struct faults *f, const char *event, const char *id)
-{
-	if (!f)
-		return;
-	f->map_is_old = true;
-	if (strcmp(event, "removed") == 0)
-		faults_errors_forget(f, id);
 }

@@ -43,6 +43,34 @@ void faults_begin(struct faults *f);
 /* A device was "added", "removed", "changed". NULL is allowed. */
 void faults_news(struct faults *f, const char *event, const char *id);
 
+/*
+ * What the listener is told of the device of an attachment, or of what it is part of: its PF, a port above.
+ * Only what is news: nothing that happened before this daemon began.
+ */
+enum faults_what {
+	FAULTS_DMA,     /* the IOMMU stopped `count` accesses or interrupts of its */
+	FAULTS_ERROR,   /* `count` errors of PCI Express that were not corrected (AER) */
+	FAULTS_REQUEST, /* the host wants it back */
+	FAULTS_LINK,    /* its link is down, or it was pulled out */
+	FAULTS_DEAD,    /* it does not answer any more, or cannot be recovered */
+	FAULTS_GONE,    /* it is not there any more */
+	FAULTS_BACK,    /* there is a device at its address again: perhaps another one */
+	FAULTS_WHATS
+};
+
+extern const char *const faults_what_names[FAULTS_WHATS];
+
+/* Called from the loop. May do anything but end the attachment at once. */
+typedef void faults_listener_fn(
+	void *arg, struct attachment *a, enum faults_what what, uint64_t count);
+void faults_set_listener(struct faults *f, faults_listener_fn *fn, void *arg);
+
+/* The kernel tries to recover, or did ("BEGIN_RECOVERY", ...), a function from an error. NULL is allowed. */
+void faults_recovery(struct faults *f, const char *id, const char *what);
+
+/* It was reset, and is as new: whatever was held against it is over. NULL is allowed. */
+void faults_renewed(struct faults *f, struct attachment *a);
+
 /* NULL, or why no fault can be seen (code FAULT-BLIND). */
 const struct err *faults_blind(const struct faults *f);
 

@@ -3,7 +3,9 @@
  * Error reporting of PCI Express (AER). The kernel's log says that there was an error, the function's
  * counters say which, by name, and how many: they are read a moment after a line about them, and of
  * attached functions now and then, since not every error makes a line. What they had before the
- * daemon began is nobody's news.
+ * daemon began is nobody's news. The kernel's recovery from an error (a uevent) is the same hint where the log
+ * cannot be read. VFIO's own signal of an error is an eventfd, which is the VMM's: it has the device, and a
+ * second holder of its descriptor would outlive it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +39,9 @@ static struct fault_counters *counters_add(struct faults *f, const char *id)
 	return c;
 }
 
+/* `name` as the kernel's counter is called; NULL: nobody knows. */
 static void add_error(struct faults *f, const char *id, enum aer_severity severity,
-	const struct aer_counter *counter, uint64_t more)
+	const char *name, uint64_t more)
 {
 	struct fault_entry like = {.source = "aer", .count = more, .stream = -1, .pasid = -1};
 	const struct attachment *a = faults_attachment(f, id);
@@ -46,13 +49,33 @@ static void add_error(struct faults *f, const char *id, enum aer_severity severi
 	like.time_ms = like.latest_ms = utc_now_ms();
 	str_copy(like.code, sizeof(like.code), fault_kind_codes[FAULT_ERROR]);
 	str_copy(like.device, sizeof(like.device), id);
-	if (a) {
-		str_copy(like.vm, sizeof(like.vm), a->spec.vm);
-		str_copy(like.attachment, sizeof(like.attachment), a->spec.id);
-	}
-	snprintf(like.reason, sizeof(like.reason), "%s %s: %s", aer_severity_names[severity],
-		counter->name, aer_words(counter->name));
+	if (a)
+		faults_name(&like, a);
+	if (name)
+		snprintf(like.reason, sizeof(like.reason), "%s %s: %s",
+			aer_severity_names[severity], name, aer_words(name));
+	else
+		str_copy(like.reason, sizeof(like.reason), AER_NAMELESS);
 	faults_add(f, &like);
+	if (severity != AER_CORRECTABLE) {
+		faults_report(f, id, FAULTS_ERROR, more);
+		faults_dead_look(f, id);
+	}
+}
+
+static void look_at_severity(struct faults *f, const char *id, enum aer_severity severity,
+	const struct aer_counters *before, const struct aer_counters *now)
+{
+	uint64_t nameless = aer_nameless(before, now);
+
+	for (size_t i = 0; i < now->count; i++) {
+		uint64_t more = aer_more(before, &now->at[i]);
+
+		if (more)
+			add_error(f, id, severity, now->at[i].name, more);
+	}
+	if (nameless && severity == AER_FATAL)
+		add_error(f, id, severity, NULL, nameless);
 }
 
 static void look_at(struct faults *f, const char *id)
@@ -66,12 +89,7 @@ static void look_at(struct faults *f, const char *id)
 	if (!c)
 		return;
 	for (unsigned int s = 0; s < AER_SEVERITIES; s++)
-		for (size_t i = 0; i < now.of[s].count; i++) {
-			uint64_t more = aer_more(&c->facts.of[s], &now.of[s].at[i]);
-
-			if (more)
-				add_error(f, id, (enum aer_severity)s, &now.of[s].at[i], more);
-		}
+		look_at_severity(f, id, (enum aer_severity)s, &c->facts.of[s], &now.of[s]);
 	c->facts = now;
 }
 

@@ -15,3 +15,12 @@ struct faults_blocked {
 
 /* Words: ids with commas between them, "reset" or "block". */
 int faults_work_block(char **words, void *result, int *fd, struct err *e);
+
+#define FAULTS_WORK_ANSWER "fault-answer"
+
+struct faults_answer {
+	char dead[24]; /* the first that does not answer; "": all do */
+};
+
+/* Words: the sysroot, ids with commas between them. */
+int faults_work_answer(char **words, void *result, int *fd, struct err *e);

@@ -150,16 +150,46 @@ static const char *find_below(const struct faults *f, const char *port)
 {
 	list_for_each (node, registry_list(f->d->registry)) {
 		const struct attachment *a = list_entry(node, struct attachment, node);
-		const struct device *d =
-			inventory_find(f->d->inventory, DEVICE_PCI, a->spec.device);
 
-		for (unsigned int i = 0; i < PARENTS_MAX && d && d->parent[0]; i++) {
-			if (strcmp(d->parent, port) == 0)
-				return a->spec.device;
-			d = inventory_find(f->d->inventory, DEVICE_PCI, d->parent);
-		}
+		if (faults_concerns(f, a, port))
+			return a->spec.device;
 	}
 	return NULL;
+}
+
+bool faults_concerns(const struct faults *f, const struct attachment *a, const char *id)
+{
+	const struct attachment_passthrough *p = &a->spec.passthrough;
+	const struct device *d = inventory_find(f->d->inventory, DEVICE_PCI, a->spec.device);
+
+	if (strcmp(a->spec.device, id) == 0)
+		return true;
+	for (unsigned int i = 0; i < p->companion_count; i++)
+		if (strcmp(p->companions[i], id) == 0)
+			return true;
+	if (d && strcmp(d->pci.physfn, id) == 0)
+		return true;
+	for (unsigned int i = 0; i < PARENTS_MAX && d && d->parent[0]; i++) {
+		if (strcmp(d->parent, id) == 0)
+			return true;
+		d = inventory_find(f->d->inventory, DEVICE_PCI, d->parent);
+	}
+	return false;
+}
+
+void faults_ids_of(const struct attachment *a, char ids[static FAULTS_IDS_MAX])
+{
+	const struct attachment_passthrough *p = &a->spec.passthrough;
+	int len = snprintf(ids, FAULTS_IDS_MAX, "%s", a->spec.device);
+
+	for (unsigned int i = 0; i < p->companion_count; i++)
+		len += snprintf(ids + len, FAULTS_IDS_MAX - (size_t)len, ",%s", p->companions[i]);
+}
+
+void faults_name(struct fault_entry *entry, const struct attachment *a)
+{
+	str_copy(entry->vm, sizeof(entry->vm), a->spec.vm);
+	str_copy(entry->attachment, sizeof(entry->attachment), a->spec.id);
 }
 
 void faults_place(struct faults *f, const struct fault *fault, struct fault_entry *entry)
@@ -176,10 +206,8 @@ void faults_place(struct faults *f, const struct fault *fault, struct fault_entr
 		found = find_by_stream(f, fault);
 	str_copy(entry->device, sizeof(entry->device), found ? found : id);
 	a = entry->device[0] ? faults_attachment(f, entry->device) : NULL;
-	if (!a)
-		return;
-	str_copy(entry->vm, sizeof(entry->vm), a->spec.vm);
-	str_copy(entry->attachment, sizeof(entry->attachment), a->spec.id);
+	if (a)
+		faults_name(entry, a);
 }
 
 /* --- what address ----------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 #define FAULTS_FRESH_MAX 16    /* so many entries of a kind; the rest is counted in the last */
 #define FAULTS_LOOK_BACK 64    /* entries, for one that is alike */
 #define FAULTS_OF_MAX    10    /* that `show` has of a device */
+#define FAULTS_IDS_MAX   ((size_t)(1 + ATTACHMENT_MAX_COMPANIONS) * PCI_ADDR_MAX)
 
 /* What kind of address it was, as far as iovd knows. */
 enum fault_class {
@@ -99,6 +100,12 @@ struct faults {
 	bool map_is_old;
 	uint64_t map_ms;
 
+	faults_listener_fn *listener;
+	void *listener_arg;
+
+	struct watch *dead;  /* faults_dead.c */
+	struct watch *guard; /* faults_policy.c */
+
 	/* faults_errors.c */
 	struct list_node counters;
 	struct watch *errors;
@@ -140,11 +147,40 @@ enum fault_class faults_classify(
 	struct faults *f, const struct fault *fault, const struct fault_entry *entry);
 void faults_map_release(struct faults *f);
 
+/* Whether `id` is the attachment's device, its PF, or above either. */
+bool faults_concerns(const struct faults *f, const struct attachment *a, const char *id);
+/* All functions of it, with commas between them: words for a hand. */
+void faults_ids_of(const struct attachment *a, char ids[static FAULTS_IDS_MAX]);
+/* The entry's attachment is this one. */
+void faults_name(struct fault_entry *entry, const struct attachment *a);
+
+/* --- faults_told.c ---------------------------------------------------------------------------- */
+
+/* Tells the listener, of each attachment that `id` concerns / of this one. */
+void faults_report(struct faults *f, const char *id, enum faults_what what, uint64_t count);
+void faults_report_of(
+	struct faults *f, struct attachment *a, enum faults_what what, uint64_t count);
+
+/* --- faults_dead.c ---------------------------------------------------------------------------- */
+
+int faults_dead_new(struct faults *f, struct err *e);
+void faults_dead_free(struct faults *f);
+/* Whether those that `id` concerns still answer is looked at now. */
+void faults_dead_look(struct faults *f, const char *id);
+
 /* --- faults_policy.c -------------------------------------------------------------------------- */
+
+int faults_policy_new(struct faults *f, struct err *e);
+void faults_policy_free(struct faults *f);
+/* Those that an earlier daemon gave up stay so. */
+void faults_policy_begin(struct faults *f);
 
 /* A fault of `a` came / `count` more of a source were left out. */
 void faults_policy_fault(struct faults *f, struct attachment *a);
 void faults_policy_left_out(struct faults *f, struct attachment *a, uint64_t count);
+
+/* It does not answer any more. */
+void faults_policy_dead(struct faults *f, struct attachment *a);
 
 /* --- faults_errors.c -------------------------------------------------------------------------- */
 

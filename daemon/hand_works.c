@@ -16,6 +16,7 @@
 const struct hand_work hand_works[] = {
 	{"config", sizeof(struct config_batch), config_work_read},
 	{FAULTS_WORK_BLOCK, sizeof(struct faults_blocked), faults_work_block},
+	{FAULTS_WORK_ANSWER, sizeof(struct faults_answer), faults_work_answer},
 	{FENCE_WORK, 0, fence_work_run},
 	{"group-type", 0, group_type_work},
 	{NBD_WORK_END, sizeof(struct nbd_end), nbd_work_end},

@@ -357,6 +357,8 @@ static void on_uevent(void *arg, const struct uevent *event)
 	if (!device_class_by_name(event->subsystem, &class) || !device_class_dir(class))
 		return;
 	log_debug("inv", "uevent: %s", event->devpath);
+	if (event->recovery && inv->recovery)
+		inv->recovery(inv->recovery_arg, uevent_name(event->devpath), event->recovery);
 	if (event->old_devpath)
 		update_with_relatives(inv, class, uevent_name(event->old_devpath));
 	/* Removal too is found out by looking: what we read is never older than the message. */
@@ -435,6 +437,12 @@ void inventory_free(struct inventory *inv)
 	pci_names_close(inv->names);
 	sysroot_close(inv->root);
 	free(inv);
+}
+
+void inventory_set_recovery(struct inventory *inv, inventory_recovery_fn *fn, void *arg)
+{
+	inv->recovery = fn;
+	inv->recovery_arg = arg;
 }
 
 void inventory_set_listener(struct inventory *inv, inventory_tell_fn *fn, void *arg)

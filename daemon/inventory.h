@@ -36,6 +36,11 @@ typedef void inventory_tell_fn(
 
 void inventory_set_listener(struct inventory *inv, inventory_tell_fn *fn, void *arg);
 
+/* Told when the kernel recovers a PCI function from an error: `what` as in struct uevent. */
+typedef void inventory_recovery_fn(void *arg, const char *id, const char *what);
+
+void inventory_set_recovery(struct inventory *inv, inventory_recovery_fn *fn, void *arg);
+
 /*
  * What a hand saw where a path leads, for the resolve that comes next: the inventory itself never
  * waits for a file system. Plain data.

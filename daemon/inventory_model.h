@@ -50,6 +50,8 @@ struct inventory {
 	struct pci_names *names;
 	inventory_tell_fn *tell;
 	void *tell_arg;
+	inventory_recovery_fn *recovery;
+	void *recovery_arg;
 
 	struct inv_node **nodes; /* in the order of class and name */
 	size_t node_count, node_room;

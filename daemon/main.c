@@ -228,6 +228,11 @@ static void main_tell(void *arg, const char *event, const char *id, const char *
 	config_reader_look(p->daemon.config_reader);
 }
 
+static void main_recovery(void *arg, const char *id, const char *what)
+{
+	faults_recovery(((struct process *)arg)->daemon.faults, id, what);
+}
+
 static int main_take_inventory(struct process *p, struct err *e)
 {
 	struct daemon *d = &p->daemon;
@@ -236,6 +241,7 @@ static int main_take_inventory(struct process *p, struct err *e)
 	if (inventory_new(sysroot, d->loop, &d->inventory, e) < 0)
 		return -1;
 	inventory_set_listener(d->inventory, main_tell, p);
+	inventory_set_recovery(d->inventory, main_recovery, p);
 	if (p->conf.keeper_fd >= 0)
 		inventory_set_keeper(d->inventory, getppid());
 	return 0;

@@ -168,6 +168,8 @@ struct attachment_storm {
 	unsigned int blocks;   /* in a row */
 	bool is_being_blocked; /* a hand is at it */
 	bool is_given_up;      /* it stays blocked, until it is made as new */
+	bool is_dead;          /* it does not answer */
+	bool is_looked_at;     /* a hand finds out whether it does */
 	char action[200];      /* what a person has to do; or "" */
 };
 

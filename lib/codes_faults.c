@@ -55,8 +55,8 @@ static const struct code_page pages[] = {
 		.fix = "Look at the slot. What was attached stays attached, and is taken up again "
 		       "only by the very same device in the same place."},
 	{"FAULT-DEAD", "a device does not answer any more",
-		.cause = "All that is read from it is ones: it is gone from the bus, or hangs. A "
-			 "reset did not bring it back, or there was none.",
+		.cause = "All that is read from it is ones: it is gone from the bus, or hangs. Or "
+			 "the kernel could not recover it from an error, or from a reset.",
 		.seen = "Its configuration space, of which every byte is 0xff; or the kernel's log "
 			"(/dev/kmsg).",
 		.fix = "Take its power away and give it back; most need a cold boot of the host."},
@@ -66,7 +66,7 @@ static const struct code_page pages[] = {
 			 "the others lose what was under way, and fatal ones the link.",
 		.seen = "/sys/bus/pci/devices/ID/aer_dev_correctable, aer_dev_nonfatal and "
 			"aer_dev_fatal, which are read when the kernel's log says that there is "
-			"something.",
+			"something; of a fatal one, which the kernel counts nowhere, that log.",
 		.fix = "Few correctable ones are ordinary. Many: look at the slot, the riser, the "
 		       "cable; a QEMU stops its machine on others."},
 	{"FAULT-STORM", "a device does not cease to cause faults",
@@ -85,11 +85,16 @@ static const struct code_page pages[] = {
 		.fix = "The guest's driver has to set it up anew: reload it, or reboot the guest."},
 	{"FAULT-GIVEN-UP", "a device that causes faults was given up",
 		.cause = "Its DMA was switched off, and it could not be reset, or it went on as "
-			 "before. It stays blocked.",
+			 "before; or it does not answer. It stays blocked: when its machine "
+			 "switches DMA on again, it is switched off within a second.",
 		.seen = "What the reset answered; its configuration space; or the third storm "
 			"within five minutes.",
 		.fix = "End its machine: then it is reset anew, and given away again only if that "
 		       "works. Else take its power away."},
+	{"FAULT-OVER", "a device that was given up is as new",
+		.cause = "Its machine has let go of it, it was reset, and the reset was checked.",
+		.seen = "Its configuration space, after the reset.",
+		.fix = "Nothing has to be done. Look at what it was given up for."},
 	{"FAULT-LOST", "records of the kernel's log were lost",
 		.cause = "The kernel said more than could be read before it was overwritten. "
 			 "Faults may have been among it.",
