@@ -79,7 +79,9 @@ struct session_status {
 	bool tripped;                /* it was armed, and has shut by itself ... */
 	bool came_back;              /* ... and the VMM has started a ring again since */
 	bool torn;                   /* ... or has left before all of its rings had stopped */
-	uint32_t late;               /* requests that take too long, and are not held for it */
+	bool logging;     /* the VMM logs what is written to memory: the VM is about to move */
+	bool moved_off;   /* it has stopped all rings while it did, and started none since */
+	uint32_t late;    /* requests that take too long, and are not held for it */
 	char reason[128]; /* of failed, else of the hold, else of late; terminated, printable */
 };
 

@@ -152,7 +152,8 @@ struct session_page {
 	struct page_trip trip;
 	struct page_late late;
 	uint64_t timed_requests,
-		timed_ms; /* completed ones, and how long they were with the host */
+		timed_ms;        /* completed ones, and how long they were with the host */
+	uint8_t stopped_logging; /* the VMM has stopped its rings while it logged, and none since */
 };
 
 static_assert(sizeof(struct session_page) <= SESSION_PAGE_SIZE, "the session page holds it all");

@@ -43,7 +43,8 @@
  * says that the gate is shut, so nothing that the VMM does from then on -- start the rings again, as
  * it does when the move has failed; connect again, and replay -- makes a request of the guest move
  * before the daemon's next word. A successor finds the gate as shut. The word that shut it is the one
- * that armed it; the next word ends that, whatever it says.
+ * that armed it; the next word ends that, whatever it says. A daemon that learns of the move by the log
+ * may come too late with that word: armed when all rings have stopped so, the gate shuts at once.
  *
  * A VMM that leaves with rings that had not stopped yet -- it dies just then, or a drain took too long
  * and the connection was closed -- does not know where they stand: "torn" says so. Then the machine
@@ -71,8 +72,16 @@ bool vu_gate_bars_vmm(const struct vu_session *s)
 	return page_gate_has_tripped(s->page) || s->page->gate.word & SESSION_GATE_AWAY;
 }
 
+/* What is armed only after that has tripped at once. */
+void vu_gate_note_stop(struct vu_session *s)
+{
+	if (s->page->features & VHOST_F_LOG_ALL)
+		page_commit(s->page->stopped_logging, 1);
+}
+
 void vu_gate_note_start(struct vu_session *s)
 {
+	page_commit(s->page->stopped_logging, 0);
 	if (!page_gate_has_tripped(s->page) || s->page->trip.back == s->page->trip.word)
 		return;
 	page_commit(s->page->trip.back, s->page->trip.word);
@@ -81,7 +90,10 @@ void vu_gate_note_start(struct vu_session *s)
 
 void vu_gate_note_end(struct vu_session *s)
 {
-	if (page_gate_has_tripped(s->page) && vu_any_ring_started(s))
+	if (!vu_any_ring_started(s))
+		return;
+	page_commit(s->page->stopped_logging, 0);
+	if (page_gate_has_tripped(s->page))
 		page_commit(s->page->trip.torn, s->page->trip.word);
 }
 
@@ -159,6 +171,8 @@ void vu_session_set_gate(struct vu_session *s, uint64_t word)
 {
 	if (word <= s->page->gate.word)
 		return;
+	if (word & SESSION_GATE_ARM && s->page->stopped_logging && !vu_any_ring_started(s))
+		page_commit(s->page->trip.word, word); /* in force with the word itself */
 	page_commit(s->page->gate.word, word);
 	vu_point("gate-heard");
 	s->backend->ops->carry(

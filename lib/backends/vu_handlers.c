@@ -55,6 +55,8 @@ static enum vu_act set_features(struct vu_session *s, struct err *e)
 			"while a ring runs");
 		return VU_BROKEN;
 	}
+	if ((features ^ s->page->features) & VHOST_F_LOG_ALL)
+		vu_changed(s);
 	s->page->features = features;
 	page_commit(s->page->features_known, 1);
 	s->backend->ops->set_features(s->backend, features);

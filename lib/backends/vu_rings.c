@@ -350,6 +350,7 @@ enum vu_act vu_ring_get_base(struct vu_session *s, struct err *e)
 	vu_gate_trip(s);
 	if (busy(r) || !may_leave_waiting(r))
 		return VU_WAIT;
+	vu_gate_note_stop(s);
 	vu_ring_stop(r);
 	state.num = facts(r)->base;
 	vu_reply(s, vu_reply_state(s->page->message.reply, s->in.msg.request, &state), 0);

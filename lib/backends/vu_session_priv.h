@@ -152,6 +152,7 @@ void vu_gate_trip(struct vu_session *s);
 /* The connection is over: were all rings stopped before? */
 void vu_gate_note_end(struct vu_session *s);
 /* The VMM starts a ring: it was not that away after all. */
+void vu_gate_note_stop(struct vu_session *s);
 void vu_gate_note_start(struct vu_session *s);
 /* Shut, and what is in flight is cancelled: replays are not fetched. */
 bool vu_gate_carries(const struct vu_session *s);

@@ -252,6 +252,45 @@ START_TEST(armed_and_killed_at_every_point)
 }
 END_TEST
 
+/* The machine leaves, and it is armed only when all has stopped; killed here or there. */
+static void armed_too_late(struct vmm *v)
+{
+	uint32_t base;
+
+	connect_ring(v);
+	log_writes(v, true);
+	base = vmm_get_base(v);
+	rig_tell_gate(&v->rig, ARM(1));
+	rig_until_heard(&v->rig);
+	ck_assert(page_gate_has_tripped(v->rig.page));
+	log_writes(v, false);
+	vmm_set_inflight(v);
+	vmm_start_ring(v, base);
+	ck_assert_uint_eq(v->rig.page->trip.back, v->rig.page->trip.word);
+	ask_some(v, 0, 3);
+	look_nothing_comes(v);
+	rig_tell_gate(&v->rig, ARM(2)); /* it runs: nothing trips */
+	vmm_await(v, 3);
+}
+
+START_TEST(armed_too_late_it_shuts_at_once)
+{
+	struct rig_options opt = {0};
+	unsigned int deaths;
+
+	do {
+		struct vmm v;
+
+		vmm_open(&v, opt);
+		armed_too_late(&v);
+		deaths = v.rig.deaths;
+		vmm_close(&v);
+		opt.kill_at++;
+	} while (deaths || opt.kill_at == 1);
+	ck_assert_uint_gt(opt.kill_at, 50);
+}
+END_TEST
+
 static bool is_left(void *arg)
 {
 	return !((struct rig *)arg)->page->connected;
@@ -427,5 +466,6 @@ END_TEST
 UNIT_MAIN(nothing_passes_a_shut_gate, killed_at_every_point, a_successor_is_as_shut,
 	an_old_word_is_not_obeyed, the_vmm_is_served_behind_it,
 	armed_it_shuts_as_the_machine_leaves, armed_and_killed_at_every_point,
-	nobody_is_let_in_while_it_is_away, replays_wait_behind_a_settled_gate,
-	nobody_stops_with_what_is_not_stored, not_stored_it_is_sent_off)
+	armed_too_late_it_shuts_at_once, nobody_is_let_in_while_it_is_away,
+	replays_wait_behind_a_settled_gate, nobody_stops_with_what_is_not_stored,
+	not_stored_it_is_sent_off)
