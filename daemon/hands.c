@@ -386,6 +386,7 @@ int hand_main(int argc, char **argv)
 		return 2;
 	}
 	assert(work->result_size <= sizeof(answer.result));
+	prctl(PR_SET_NAME, HAND_NAME);
 	if (!daemon_is_there())
 		return 1;
 	if (work->run(argv + 4, answer.result, &fd, &answer.e) < 0)
