@@ -20,6 +20,8 @@ static_assert(ARRAY_SIZE(attach_paths) == ATTACHMENT_PATHS, "a row for each path
 void attach_wish_release(struct attach_wish *w)
 {
 	close_fd(&w->disk_fd);
+	if (w->is_coming)
+		close_fd(&w->coming.lease_fd);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */

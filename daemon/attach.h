@@ -51,6 +51,11 @@ struct passthrough_function {
 struct attach_wish;
 typedef void attach_wish_fn(struct attach_wish *w, const struct err *e);
 
+/* Of one that waits for its baton, by lease (daemon/baton_lease.c). */
+struct attach_coming {
+	int lease_fd; /* the description that claims its volume; -1: it needs none */
+};
+
 /* An attachment that is wished for. Nothing of the host is changed for it yet. */
 struct attach_wish {
 	struct daemon *d;
@@ -66,6 +71,8 @@ struct attach_wish {
 	bool fix;                    /* its definition may be mended */
 	bool dry_run;
 	bool is_defined; /* its definition has it already */
+	bool is_coming;  /* `coming` is its: its gate is shut, and it goes after a crash */
+	struct attach_coming coming;
 
 	/* paravirt: what look() found; the descriptor is the wish's until take() */
 	struct backing_facts disk;
@@ -165,11 +172,11 @@ struct domain_description;
 
 /*
  * Makes an attachment of a domain whose XML describes it; that XML stays as it is. Tells done(),
- * later; -1: never.
+ * later; -1: never. `coming` (or NULL): it arrives by lease; what that has is consumed.
  */
 int attach_described(struct daemon *d, const struct domain *domain,
-	const struct domain_description *one, void (*done)(void *arg, const struct err *e),
-	void *arg, struct err *e);
+	const struct domain_description *one, const struct attach_coming *coming,
+	void (*done)(void *arg, const struct err *e), void *arg, struct err *e);
 
 /* What it is doing is another thing now: attach_emulated.c. */
 void attach_domain_changed(struct daemon *d, const char *uuid);

@@ -160,7 +160,8 @@ static int start_worker(struct daemon *d, struct attachment *a, int listen_fd, s
 		(tap_node_is(a->spec.node) && fill_taps(d, a, e) < 0) ||
 		fill_one(d, a, VAULT_PAGE, a->page_fd, e) < 0 ||
 		fill_one(d, a, VAULT_LISTEN, listen_fd, e) < 0 ||
-		fill_one(d, a, VAULT_BACKING, a->backing_fd, e) < 0)
+		fill_one(d, a, VAULT_BACKING, a->backing_fd, e) < 0 ||
+		(a->lease.fd >= 0 && fill_one(d, a, VAULT_LEASE, a->lease.fd, e) < 0))
 		return -1;
 	a->disk_bytes = backing_size(a->backing_fd);
 	return supervisor_spawn(d->supervisor, a, e);

@@ -255,6 +255,8 @@ void baton_looked(struct daemon *d, struct attachment *a)
 
 	if (b)
 		baton_step(b);
+	else
+		baton_lease_look(d, a);
 }
 
 /* --- their life ------------------------------------------------------------------------------- */

@@ -79,6 +79,17 @@ int baton_abort(struct daemon *d, const char *vm, baton_done_fn *done, void *arg
 /* The one who waits has gone. */
 void baton_forget_waiter(struct daemon *d, const char *vm);
 
+/* --- by lease ---------------------------------------------------------------------------------- */
+
+/* Its move, if one is under way, goes by the leases on its volumes (daemon/lease.h). */
+bool baton_goes_by_lease(struct daemon *d, const char *vm);
+
+/*
+ * At the destination: all attachments of the VM are there, marked as half restored, and their volumes
+ * are claimed. From now on they stay until the VM runs here, or its VMM has ended before.
+ */
+int baton_reserve_lease(struct daemon *d, const char *vm, struct err *e);
+
 /* --- at the destination: for the peer --------------------------------------------------------- */
 
 bool baton_move_is_valid(const char *move);

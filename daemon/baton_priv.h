@@ -8,6 +8,12 @@
 
 enum baton_wish { WISH_NONE, WISH_FINISH, WISH_ABORT };
 
+/* The peer of a move that goes by lease: nobody is asked. */
+#define BATON_PEER_LEASE "lease"
+
+/* What hands have seen of the VM's volumes. */
+enum lease_count { LEASE_VOLUMES, LEASE_CLAIMED, LEASE_OTHERS, LEASE_FAILED, LEASE_COUNTS };
+
 struct baton {
 	struct list_node node;
 	struct daemon *d;
@@ -32,6 +38,14 @@ struct baton {
 	baton_done_fn *done; /* who waits */
 	void *arg;
 
+	/* by lease (baton_lease.c) */
+	unsigned int acts; /* hands that are at it; whoever comes last goes on */
+	unsigned int counts[LEASE_COUNTS];
+	bool refused;    /* one of them is another host's */
+	bool has_passed; /* all of them, since LEFT */
+	void (*after)(struct baton *b);
+	uint64_t begun_ms; /* of RESERVED */
+
 	/* of the destination: an answer that waits for workers to die */
 	baton_done_fn *answer;
 	void *answer_arg;
@@ -50,6 +64,10 @@ struct baton *baton_by_vm(struct daemon *d, const char *vm);
 struct baton *baton_new(struct daemon *d, const char *move, const char *vm, const char *peer,
 	enum baton_state state, struct err *e);
 void baton_free(struct baton *b);
+
+/* One that goes by lease; it has a name nobody else knows. */
+struct baton *baton_new_lease(
+	struct daemon *d, const char *vm, enum baton_state state, struct err *e);
 
 /* The row; within a transaction or without. */
 int baton_keep(
@@ -72,6 +90,30 @@ int baton_name_move(char move[BATON_MOVE_SIZE], struct err *e);
 
 /* baton_source.c */
 void baton_step(struct baton *b);
+/* All that the VM has has stopped, and at least one of them because the VM moves. */
+bool baton_has_stopped(struct baton *b);
+/* The VMM has started a ring: while the baton is elsewhere, or after the gate has tripped. */
+bool baton_goes_on_here(struct baton *b);
+/* It goes on here, or is to. */
+bool baton_is_wanted_back(struct baton *b);
+/* It stays here, whatever else comes. */
+void baton_keep_here(struct baton *b);
+/* It runs there, and is frozen here. */
+void baton_refuse_back(struct baton *b);
+/* It has moved: what the VM had here goes, one by one, and the move is over then. */
+void baton_take_away(struct baton *b);
+/* The one who waits hears that nothing is left here. */
+void baton_tell_empty(struct baton *b);
+
+/* baton_lease.c: the same where the lease is the baton. */
+bool baton_is_lease(const struct baton *b);
+void baton_lease_step(struct baton *b);
+/* An attachment whose VM has no move under way was looked at: is it about to leave? */
+void baton_lease_look(struct daemon *d, struct attachment *a);
+
+/* baton_there.c */
+int baton_refuse_reserved(struct baton *b, struct err *e);
+int baton_end_granted(struct baton *b, struct err *e);
 
 /* --- baton_call.c: asking the destination ------------------------------------------------------ */
 

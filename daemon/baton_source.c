@@ -25,7 +25,7 @@
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-static void tell_empty(struct baton *b)
+void baton_tell_empty(struct baton *b)
 {
 	static const char reply[] = "{\"schema\":\"iovd.attachments/1\",\"attachments\":[]}";
 
@@ -45,7 +45,7 @@ static void ended(void *arg, const struct json *reply, const struct err *e)
 		baton_try_later(b, BATON_AGAIN_MS);
 		return;
 	}
-	tell_empty(b);
+	baton_tell_empty(b);
 	baton_free(b);
 }
 
@@ -58,7 +58,7 @@ static void end_there(struct baton *b)
 }
 
 /* It stays here: the VM goes on at once, and the destination hears of it in time. */
-static void keep_here(struct baton *b)
+void baton_keep_here(struct baton *b)
 {
 	struct err e = ERR_INIT;
 
@@ -68,7 +68,7 @@ static void keep_here(struct baton *b)
 		return;
 	}
 	attach_domain_check(b->d, b->vm); /* its domain may have gone meanwhile */
-	end_there(b);
+	baton_step(b);
 }
 
 /* --- reserving -------------------------------------------------------------------------------- */
@@ -80,7 +80,7 @@ static void reserve_failed(struct baton *b, const struct err *e)
 	baton_tell(b, NULL, 0, e);
 	/* Unreachable, it may have reserved all the same. */
 	if (e->kind == ERR_UNREACHABLE || baton_unkeep(b, &own) < 0)
-		keep_here(b);
+		baton_keep_here(b);
 	else
 		baton_free(b);
 }
@@ -105,7 +105,7 @@ static void reserved(void *arg, const struct json *reply, const struct err *e)
 		if (!text)
 			err_set(&own, ERR_FAILED, "MEMORY", "no memory for the answer");
 		baton_tell(b, NULL, 0, &own);
-		keep_here(b);
+		baton_keep_here(b);
 		return;
 	}
 	baton_tell(b, text, len, NULL);
@@ -137,8 +137,7 @@ static bool look_at(const struct attachment *a, struct session_status *status)
 	       session_page_status(a->page_fd, status, NULL) == 0;
 }
 
-/* All that the VM has has stopped, and at least one of them because the VM moves. */
-static bool has_stopped(struct baton *b)
+bool baton_has_stopped(struct baton *b)
 {
 	struct attachment *a = NULL;
 	unsigned int tripped = 0;
@@ -154,8 +153,7 @@ static bool has_stopped(struct baton *b)
 	return tripped > 0;
 }
 
-/* The VMM has started a ring: while the baton is elsewhere, or after the gate has tripped. */
-static bool goes_on_here(struct baton *b)
+bool baton_goes_on_here(struct baton *b)
 {
 	struct attachment *a = NULL;
 
@@ -177,7 +175,7 @@ static void leave(struct baton *b)
 	auto_iostate struct iostate *s = NULL;
 	auto_free char *text = NULL;
 
-	if (!has_stopped(b)) /* it goes on here: nothing has happened */
+	if (!baton_has_stopped(b)) /* it goes on here: nothing has happened */
 		return;
 	s = iostate_collect(b->d, b->vm, &e);
 	text = s ? iostate_to_text(s) : NULL;
@@ -251,7 +249,7 @@ static void granted(void *arg, const struct json *reply, const struct err *e)
 		const char *why = json_member_str(reply, "why");
 
 		log_error("%s: the destination does not take it: %.200s", b->vm, why ? why : "?");
-		keep_here(b);
+		baton_keep_here(b);
 		return;
 	}
 	if (baton_set(b, BATON_TAKEN, b->epoch, "", &own) < 0) {
@@ -274,7 +272,7 @@ static void ask_grant(struct baton *b)
 
 /* --- getting it back -------------------------------------------------------------------------- */
 
-static void refuse_back(struct baton *b)
+void baton_refuse_back(struct baton *b)
 {
 	struct err e = ERR_INIT;
 
@@ -295,7 +293,7 @@ static void revoked(void *arg, const struct json *reply, const struct err *e)
 	if (baton_is_no_answer(b, "Revoke", e))
 		return;
 	if (!json_is_true(json_member(reply, "back"))) {
-		refuse_back(b);
+		baton_refuse_back(b);
 		baton_step(b);
 		return;
 	}
@@ -318,8 +316,6 @@ static void ask_back(struct baton *b)
 
 /* --- it has moved ----------------------------------------------------------------------------- */
 
-static void take_away(struct baton *b);
-
 static void taken_away(void *arg, struct attachment *a, const struct err *e)
 {
 	struct baton *b = baton_by_vm(arg, a->spec.vm);
@@ -336,14 +332,14 @@ static void taken_away(void *arg, struct attachment *a, const struct err *e)
 }
 
 /* One after the other; the row goes last, since without it they would be ours. */
-static void take_away(struct baton *b)
+void baton_take_away(struct baton *b)
 {
 	const struct attach_caller caller = {.done = taken_away, .arg = b->d};
 	struct attachment *a = baton_next(b, NULL);
 	struct err e = ERR_INIT;
 
 	if (!a) {
-		keep_here(b); /* and nothing is left here: only the destination's row */
+		baton_keep_here(b); /* and nothing is left here: only the destination's row */
 		return;
 	}
 	if (a->busy || detach_start(b->d, a, &caller, &e) < 0)
@@ -383,7 +379,7 @@ static void shown(void *arg, const struct json *reply, const struct err *e)
 	if (baton_is_no_answer(b, "ShowMove", e))
 		return;
 	if (json_is_true(json_member(reply, "running"))) {
-		take_away(b);
+		baton_take_away(b);
 		return;
 	}
 	note_nowhere(b, json_is_true(json_member(reply, "gone")));
@@ -403,11 +399,11 @@ static void ask_running(struct baton *b)
 static void step_ready(struct baton *b)
 {
 	if (b->wish == WISH_ABORT) {
-		keep_here(b);
-	} else if (goes_on_here(b)) {
+		baton_keep_here(b);
+	} else if (baton_goes_on_here(b)) {
 		log_info("%s: goes on here, and may move again", b->vm);
 		baton_apply(b);
-	} else if (has_stopped(b)) {
+	} else if (baton_has_stopped(b)) {
 		sync_disks(b);
 	}
 }
@@ -420,15 +416,19 @@ static bool is_to_end(struct baton *b)
 	return b->wish == WISH_FINISH || (a && a->spec.domain[0]);
 }
 
-static bool is_wanted_back(struct baton *b)
+bool baton_is_wanted_back(struct baton *b)
 {
-	return !b->runs_there && (b->wish == WISH_ABORT || goes_on_here(b));
+	return !b->runs_there && (b->wish == WISH_ABORT || baton_goes_on_here(b));
 }
 
 void baton_step(struct baton *b)
 {
 	if (b->calling || b->passing)
 		return;
+	if (baton_is_lease(b)) {
+		baton_lease_step(b);
+		return;
+	}
 	switch (b->state) {
 	case BATON_ASKING:
 		ask_reserve(b);
@@ -437,16 +437,16 @@ void baton_step(struct baton *b)
 		step_ready(b);
 		return;
 	case BATON_LEFT:
-		if (is_wanted_back(b))
+		if (baton_is_wanted_back(b))
 			ask_back(b);
 		else
 			ask_grant(b);
 		return;
 	case BATON_TAKEN:
-		if (is_wanted_back(b))
+		if (baton_is_wanted_back(b))
 			ask_back(b);
 		else if (!baton_next(b, NULL))
-			keep_here(b);
+			baton_keep_here(b);
 		else if (is_to_end(b))
 			ask_running(b);
 		return;

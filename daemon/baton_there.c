@@ -88,7 +88,7 @@ static int keep_refused(struct baton *b, struct err *e)
 }
 
 /* Whatever is asked from now on: no. What was reserved goes. */
-static int refuse_reserved(struct baton *b, struct err *e)
+int baton_refuse_reserved(struct baton *b, struct err *e)
 {
 	if (keep_refused(b, e) < 0)
 		return -1;
@@ -224,7 +224,7 @@ static int grant_reserved(struct baton *b, uint64_t epoch, const char *text, str
 	}
 	s = iostate_of_text(text, e);
 	if (!s || check_all(b, s, e) < 0)
-		return refuse_reserved(b, NULL) < 0 ? -1 : 0;
+		return baton_refuse_reserved(b, NULL) < 0 ? -1 : 0;
 	return grant_now(b, s, epoch, e) < 0 ? -1 : 1;
 }
 
@@ -362,7 +362,7 @@ int baton_revoke(struct daemon *d, const char *move, uint64_t epoch, baton_done_
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-static int end_granted(struct baton *b, struct err *e)
+int baton_end_granted(struct baton *b, struct err *e)
 {
 	struct daemon *d = b->d;
 	char vm[REGISTRY_NAME_MAX];
@@ -380,9 +380,9 @@ int baton_end(struct daemon *d, const char *move, baton_done_fn *done, void *arg
 	struct baton *b = baton_by_move(d, move);
 
 	if (b && b->state == BATON_GRANTED) {
-		if (end_granted(b, e) < 0)
+		if (baton_end_granted(b, e) < 0)
 			return -1;
-	} else if (b && b->state == BATON_RESERVED && refuse_reserved(b, e) < 0) {
+	} else if (b && b->state == BATON_RESERVED && baton_refuse_reserved(b, e) < 0) {
 		return -1;
 	}
 	done(arg, "{}", 2, NULL);

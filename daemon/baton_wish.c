@@ -45,6 +45,15 @@ int baton_name_move(char move[BATON_MOVE_SIZE], struct err *e)
 	return 0;
 }
 
+struct baton *baton_new_lease(
+	struct daemon *d, const char *vm, enum baton_state state, struct err *e)
+{
+	char move[BATON_MOVE_SIZE];
+
+	return baton_name_move(move, e) < 0 ? NULL
+					    : baton_new(d, move, vm, BATON_PEER_LEASE, state, e);
+}
+
 static struct baton *start_row(
 	struct daemon *d, const char *vm, const char *uri, const struct json *map, struct err *e)
 {

@@ -240,6 +240,21 @@ static void attach_tell_plan(struct change *x)
 	change_end(x, text, len);
 }
 
+/* It waits for its baton; the volume that is claimed is the one that was opened. */
+static int take_coming(struct attachment *a, struct attach_wish *w, struct err *e)
+{
+	int fd = steal_fd(&w->coming.lease_fd);
+
+	a->restoring = true;
+	a->lease.fd = fd;
+	if (fd >= 0 && !backing_is(fd, a->disk.fs, a->disk.inode, a->disk.number))
+		return err_set(e, ERR_REFUSED, "MIG-NO-BATON", "%s is another file meanwhile",
+			w->spec.node);
+	a->baton = BATON_COMING;
+	a->gate = SESSION_GATE_SHUT | SESSION_GATE_IDLE;
+	return 0;
+}
+
 /* The device is fit: into the registry, and through the stages. */
 static void attach_looked(struct attach_wish *w, const struct err *e)
 {
@@ -263,8 +278,9 @@ static void attach_looked(struct attach_wish *w, const struct err *e)
 	if (a) {
 		if (attach_paths[w->spec.path]->take)
 			attach_paths[w->spec.path]->take(a, w);
-		if ((goes_into_domain(w) ? attach_start_domain : attach_start)(
-			    w->d, a, &caller, &own) == 0)
+		if ((!w->is_coming || take_coming(a, w, &own) == 0) &&
+			(goes_into_domain(w) ? attach_start_domain : attach_start)(
+				w->d, a, &caller, &own) == 0)
 			return;
 		registry_remove(r, a);
 	}
@@ -352,7 +368,8 @@ static int attach_find_out(
 {
 	struct attach_choice choice;
 	const struct device *device;
-	const struct host_use_own own = {.unknown = w->allow & ATTACH_ALLOW_UNKNOWN};
+	const struct host_use_own own = {
+		.unknown = w->allow & ATTACH_ALLOW_UNKNOWN, .moves = w->is_coming};
 	enum device_class class;
 	int rc;
 
@@ -412,6 +429,8 @@ struct described {
 	struct daemon *d;
 	char uuid[VIRT_UUID_SIZE], vm[REGISTRY_NAME_MAX];
 	struct domain_description one;
+	bool is_coming;
+	struct attach_coming coming;
 	void (*done)(void *arg, const struct err *e);
 	void *arg;
 };
@@ -455,7 +474,8 @@ static int described_begin(const struct described *x, struct err *e)
 		.set = one->set[0] ? one->set : NULL,
 		.readonly = one->readonly,
 	};
-	struct attach_wish w = {.d = x->d, .disk_fd = -1};
+	struct attach_wish w = {
+		.d = x->d, .disk_fd = -1, .is_coming = x->is_coming, .coming = x->coming};
 
 	if (attach_options_read(&args, &w, e) < 0 || check_keeper(x->d, e) < 0)
 		return -1;
@@ -471,6 +491,14 @@ static int described_begin(const struct described *x, struct err *e)
 	if (attach_find_out(NULL, &args, &w, e) < 0)
 		return -1;
 	return attach_begin(NULL, &w, x->done, x->arg, e);
+}
+
+/* What it brought went to the attachment that began, if one did. */
+static void described_free(struct described *x, int rc)
+{
+	if (rc < 0 && x->is_coming)
+		close_fd(&x->coming.lease_fd);
+	free(x);
 }
 
 static void described_led(void *arg, const struct inventory_look *look, const struct err *e)
@@ -489,12 +517,12 @@ static void described_led(void *arg, const struct inventory_look *look, const st
 	}
 	if (rc < 0)
 		x->done(x->arg, &own);
-	free(x);
+	described_free(x, rc);
 }
 
 int attach_described(struct daemon *d, const struct domain *domain,
-	const struct domain_description *one, void (*done)(void *arg, const struct err *e),
-	void *arg, struct err *e)
+	const struct domain_description *one, const struct attach_coming *coming,
+	void (*done)(void *arg, const struct err *e), void *arg, struct err *e)
 {
 	struct described *x = calloc(1, sizeof(*x));
 	int rc;
@@ -502,6 +530,10 @@ int attach_described(struct daemon *d, const struct domain *domain,
 	if (!x)
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to attach");
 	*x = (struct described){.d = d, .one = *one, .done = done, .arg = arg};
+	if (coming) {
+		x->is_coming = true;
+		x->coming = *coming;
+	}
 	str_copy(x->uuid, sizeof(x->uuid), domain->uuid);
 	domain_vm(domain, x->vm);
 	if (inventory_wants_look(one->device)) {
@@ -511,7 +543,7 @@ int attach_described(struct daemon *d, const struct domain *domain,
 	} else {
 		rc = described_begin(x, e);
 	}
-	free(x);
+	described_free(x, rc);
 	return rc < 0 ? err_wrap(e, "%s", one->name) : 0;
 }
 

@@ -8,8 +8,10 @@
  *			is made; the reply is when all do. An error: the domain does not start.
  *	migrate		the domain is to arrive here. Each attachment is reserved already (iovctl migrate), or
  *			the iovd that it comes from is asked to reserve them, at the address that the
- *			description has, and follows what comes of it (daemon/domain_move.h). The reply is
- *			when all are there, and has the XML as it is to be here: other sockets, this host.
+ *			description has, and follows what comes of it (daemon/domain_move.h). Where none can
+ *			be asked, they are reserved here by the leases on their volumes
+ *			(daemon/baton_lease.c). The reply is when all are there, and has the XML as it is
+ *			to be here: other sockets, this host.
  *	release		it has ended; what becomes of its devices follows from the domain's going.
  *
  * A domain's attachments are here since they were given to it, unless it comes from elsewhere: defined
@@ -26,6 +28,7 @@
 #include "daemon/do.h"
 #include "daemon/domain_xml.h"
 #include "daemon/domains.h"
+#include "daemon/lease_reserve.h"
 #include "lib/cleanup.h"
 #include "lib/xml.h"
 
@@ -58,6 +61,7 @@ struct hook {
 	size_t count, next;
 	char *xml;               /* of one that arrives */
 	struct channel *channel; /* to where it comes from */
+	struct err why;          /* there is none */
 };
 
 static void hook_free(struct hook *h)
@@ -208,8 +212,8 @@ static void prepare_next(struct hook *h)
 		h->next++;
 	if (h->next == h->count)
 		h->d->loop->ops->set_timer(h->timer, 0);
-	else if (attach_described(h->d, &h->domain, &h->each[h->next], described_attached, h, &e) <
-		 0)
+	else if (attach_described(
+			 h->d, &h->domain, &h->each[h->next], NULL, described_attached, h, &e) < 0)
 		hook_end(h, &e);
 }
 
@@ -284,7 +288,7 @@ static void source_answered(void *arg, const struct json *reply, const struct er
 	hook_end(h, &words);
 }
 
-static int refuse_no_baton(const struct hook *h, const char *host, struct err *e)
+static int say_no_channel(const struct hook *h, const char *host, struct err *e)
 {
 	err_set(e, ERR_REFUSED, "MIG-NO-BATON", "nobody hands over the I/O of %.100s",
 		h->domain.name);
@@ -294,18 +298,22 @@ static int refuse_no_baton(const struct hook *h, const char *host, struct err *e
 	return err_fix(e, "set `address` in iovd.conf on both hosts, or use iovctl migrate");
 }
 
-/* Where it comes from, its I/O is reserved to here as by an operator. */
-static int ask_source(struct hook *h, struct err *e)
+static int open_channel(struct hook *h, struct err *e)
 {
 	char host[CHANNEL_URI_MAX];
-	struct json_out o;
 
 	if (!domain_xml_host(h->xml, host, sizeof(host)) || !h->d->conf->address[0] ||
 		strcmp(host, h->d->conf->address) == 0)
-		return refuse_no_baton(h, host, e);
+		return say_no_channel(h, host, e);
 	h->channel = channel_open(h->d->loop, host, h->d->conf->ssh, e);
-	if (!h->channel)
-		return -1;
+	return h->channel ? 0 : -1;
+}
+
+/* Where it comes from, its I/O is reserved to here as by an operator. */
+static int ask_source(struct hook *h, struct err *e)
+{
+	struct json_out o;
+
 	json_out_init(&o);
 	json_out_object(&o, NULL);
 	json_out_str(&o, "vm", h->domain.uuid);
@@ -313,6 +321,28 @@ static int ask_source(struct hook *h, struct err *e)
 	json_out_str(&o, "step", "follow");
 	json_out_end(&o);
 	return channel_call(h->channel, "Migrate", &o, COME_MS, source_answered, h, e);
+}
+
+static void reserved_by_lease(void *arg, const struct err *e)
+{
+	struct hook *h = arg;
+	struct err words = h->why;
+
+	if (!e) {
+		all_reserved(h);
+		return;
+	}
+	err_evidence(&words, "%.400s; of its volumes: %.200s: %.200s", h->why.evidence, e->msg,
+		e->evidence);
+	hook_end(h, strcmp(e->code, "MIG-CACHE") == 0 ? e : &words);
+}
+
+/* By the channel, if there is one: what was asked for there is not asked for in another way. */
+static int begin_to_come(struct hook *h, struct err *e)
+{
+	if (open_channel(h, &h->why) == 0)
+		return ask_source(h, e);
+	return lease_reserve(h->d, &h->domain, h->each, h->count, reserved_by_lease, h, e);
 }
 
 /* iovctl drives it, and has reserved them. */
@@ -347,7 +377,7 @@ static int hook_migrate(struct request *rq, const char *xml, struct err *e)
 		all_reserved(h);
 		return 0;
 	}
-	if (ask_source(h, e) == 0)
+	if (begin_to_come(h, e) == 0)
 		return 0;
 	request_on_gone(rq, NULL, NULL);
 failed:

@@ -315,6 +315,7 @@ void domain_moves_begin(struct daemon *d)
 		enum baton_state state;
 
 		if (a->spec.domain[0] && is_first_of_vm(d->registry, a) &&
+			!baton_goes_by_lease(d, a->spec.vm) &&
 			baton_is_leaving(d, a->spec.vm, &state))
 			begin_to_follow(d, a->spec.vm, a->spec.domain, true);
 	}

@@ -9,6 +9,7 @@
 #include "daemon/group_type.h"
 #include "daemon/handover.h"
 #include "daemon/hands.h"
+#include "daemon/lease.h"
 #include "daemon/nbd_volume.h"
 #include "daemon/passthrough.h"
 #include "daemon/vf.h"
@@ -21,6 +22,12 @@ const struct hand_work hand_works[] = {
 	{"group-type", 0, group_type_work},
 	{NBD_WORK_END, sizeof(struct nbd_end), nbd_work_end},
 	{BACKING_WORK_IDLE, 0, backing_work_idle},
+	{LEASE_WORK_OPEN, sizeof(struct lease_seen), lease_work_open},
+	{"lease-look", sizeof(struct lease_seen), lease_work_look},
+	{"lease-sync", sizeof(struct lease_seen), lease_work_sync},
+	{"lease-pass", sizeof(struct lease_seen), lease_work_pass},
+	{"lease-take", sizeof(struct lease_seen), lease_work_take},
+	{"lease-arrive", sizeof(struct lease_seen), lease_work_arrive},
 	{"open", sizeof(struct backing_facts), backing_work_open},
 	{FILE_LOOK_WORK, sizeof(struct inventory_look), file_look_work},
 	{BINDING_WORK_LOOK, sizeof(struct binding_look), binding_work_look},

@@ -126,6 +126,8 @@ static int held_give_one(struct held *h)
 
 		msg.type = KEEPER_MSG_GIVE;
 		msg.slot = h->give_next - 1;
+		if (msg.slot == VAULT_LEASE)
+			return 0;
 		return fd >= 0 ? held_send(h, &msg, fd) : 0;
 	}
 	rc = held_send(h, &msg, -1);
@@ -173,6 +175,8 @@ static bool slot_is_workers(const struct held *h, unsigned int slot)
 	case VAULT_BACKING:
 	case VAULT_ADOPT:
 		return h->adopting;
+	case VAULT_LEASE:
+		return false;
 	default:
 		return slot < VAULT_TAP0 || (h->adopting && slot < VAULT_SLOTS);
 	}

@@ -33,6 +33,7 @@
 #include "daemon/faults.h"
 #include "daemon/hands.h"
 #include "daemon/inventory.h"
+#include "daemon/lease.h"
 #include "daemon/loop.h"
 #include "daemon/passthrough.h"
 #include "daemon/quiesce.h"
@@ -81,6 +82,7 @@ static void owner_looked(void *arg, struct attachment *a)
 {
 	spare_look(arg, a);
 	baton_looked(arg, a);
+	lease_keep_up(arg, a);
 }
 
 static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_arg)
@@ -304,6 +306,7 @@ static void fetch_descriptors(struct daemon *d)
 			continue;
 		a->page_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_PAGE, NULL);
 		a->backing_fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_BACKING, NULL);
+		a->lease.fd = supervisor_fetch(d->supervisor, a->spec.id, VAULT_LEASE, NULL);
 		if (a->kept == KEPT_ATTACHED && !a->disk_changes)
 			owner_check(d, a);
 	}

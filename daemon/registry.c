@@ -116,6 +116,7 @@ static void attachment_free(struct attachment *a)
 	list_remove(&a->node);
 	close_fd(&a->page_fd);
 	close_fd(&a->backing_fd);
+	close_fd(&a->lease.fd);
 	incoming_free(a->incoming);
 	free(a);
 }
@@ -277,7 +278,7 @@ struct attachment *registry_add(
 		return NULL;
 	}
 	a->spec = *spec;
-	a->page_fd = a->backing_fd = -1;
+	a->page_fd = a->backing_fd = a->lease.fd = -1;
 	a->state = ATTACHMENT_PREPARING;
 	registry_insert(r, a);
 	registry_say(r, a, "added");

@@ -160,6 +160,15 @@ enum attachment_kept { KEPT_PREPARING, KEPT_ATTACHED, KEPT_DETACHING };
 /* What has come of ending its path (daemon/fence.h), while requests are to be carried. */
 enum attachment_fencing { FENCING_NONE, FENCING_RUNS, FENCING_FAILED, FENCING_DONE };
 
+/* The lease on its volume, if it has one (daemon/lease.h). */
+struct attachment_lease {
+	int fd;       /* the keeper's description, which the locks are of; -1: none */
+	bool is_ours; /* as far as is known: after a start it is taken again */
+	bool is_none; /* its volume can hold none */
+	bool is_busy; /* a hand is at it */
+	uint64_t epoch, again_ms;
+};
+
 /* Faults of late, and what was done about them (daemon/faults_policy.c). */
 struct attachment_storm {
 	uint64_t began_ms; /* of the window, for which both are counted */
@@ -216,6 +225,7 @@ struct attachment {
 	struct incoming
 		*incoming; /* what its first worker begins with (daemon/iostate.h), or NULL */
 	enum attachment_baton baton;
+	struct attachment_lease lease;
 	/* The gate (daemon/quiesce.h, daemon/baton.h). */
 	bool gating;                     /* quiesce or resume is at it */
 	bool quiesced;                   /* as the store has it */

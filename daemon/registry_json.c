@@ -91,6 +91,13 @@ static void put_vf(const struct attachment *a, struct json_out *o)
 	json_out_end(o);
 }
 
+static void put_lease(const struct attachment *a, struct json_out *o)
+{
+	bool waits = a->baton == BATON_COMING && a->lease.fd >= 0;
+
+	json_out_str(o, "lease", a->lease.is_ours ? "held" : waits ? "claimed" : NULL);
+}
+
 /* What a person has to do; null: nothing. */
 static void put_pending_action(const struct attachment *a, struct json_out *o)
 {
@@ -174,6 +181,7 @@ static void put_members(const struct registry *r, const struct attachment *a, st
 		o, "serial", a->spec.passthrough.serial[0] ? a->spec.passthrough.serial : NULL);
 	put_rescue(&a->spec.rescue, o);
 	put_vf(a, o);
+	put_lease(a, o);
 	json_out_array(o, "vmm_args");
 	attachment_words(r, a, NULL, put_word, o);
 	json_out_end(o);

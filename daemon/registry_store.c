@@ -13,6 +13,7 @@
 #include "daemon/faults.h"
 #include "daemon/group_type.h"
 #include "daemon/iostate.h"
+#include "daemon/lease.h"
 #include "daemon/registry_internal.h"
 #include "daemon/tap_node.h"
 #include "daemon/unknown.h"
@@ -68,6 +69,7 @@ static const char *const migrations[] = {
 	"ALTER TABLE attachment_vf ADD COLUMN standby TEXT NOT NULL DEFAULT '';",
 	"ALTER TABLE attachment ADD COLUMN on_fault INTEGER NOT NULL DEFAULT 0;",
 	"ALTER TABLE attachment ADD COLUMN serial TEXT NOT NULL DEFAULT '';",
+	LEASE_SCHEMA,
 };
 
 const struct store_schema registry_schema = {

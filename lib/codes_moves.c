@@ -39,12 +39,39 @@ static const struct code_page pages[] = {
 		.fix = "Wait for the move; or iovctl migrate VM URI --end, or --abort."},
 	{"MIG-NO-BATON", "nobody hands over the machine's I/O",
 		.cause = "A domain comes from another host whose iovd was not told, and cannot be "
-			 "asked: nothing would keep both hosts from writing.",
-		.seen = "The description in the domain's metadata, and what the iovd that it names "
-			"answers.",
+			 "asked; nor is there a lease on each of its volumes, which that iovd "
+			 "holds, and "
+			 "could pass on: nothing would keep both hosts from writing.",
+		.seen = "The description in the domain's metadata, what the iovd that it names "
+			"answers, and what is written and locked on the volumes.",
 		.fix = "Set `address` in iovd.conf on both hosts, so that they reach each other; "
 		       "or "
 		       "move it with iovctl migrate. Nothing was changed."},
+	{"LEASE-HELD", "another host has the lease on the volume",
+		.cause = "Which of two hosts may write to a volume, where their iovds cannot talk, "
+			 "is "
+			 "decided by a lease on the volume itself; and that one has it, or waits "
+			 "for it.",
+		.seen = "Who holds it, for which VM, since which epoch: the attribute "
+			"user.iovd.lease of the file, and locks behind its end.",
+		.fix = "Nothing, while a machine moves. Else detach the volume there: a host that "
+		       "is "
+		       "dead holds none."},
+	{"LEASE-NONE", "the volume can hold no lease",
+		.cause =
+			"A lease is a lock and an extended attribute of a file. Block devices, NBD "
+			"exports, and files on file systems without either (NFS before 4.2, FUSE, "
+			"VFAT) "
+			"have none.",
+		.seen = "What the volume is, or the error of the file system.",
+		.fix = "It is attached all the same. To move its machine, let the two iovds reach "
+		       "each "
+		       "other: `address` in iovd.conf, or iovctl migrate."},
+	{"LEASE-BAD", "what is written on the volume is no lease",
+		.cause = "Something else than iovd, or another version of it, has written the "
+			 "attribute.",
+		.seen = "user.iovd.lease: getfattr -d FILE.",
+		.fix = "When no iovd has the file attached: setfattr -x user.iovd.lease FILE."},
 	{"MIG-LOST", "the VM runs on neither host",
 		.cause = "Its VMM here and the one there have died while it moved, before one of "
 			 "them had all of it.",

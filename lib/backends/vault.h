@@ -22,7 +22,8 @@ enum vault_slot {
 	VAULT_ADOPT,       /* where a new keeper connects (listening) */
 	VAULT_REPLY,       /* goes along with the reply being sent */
 	VAULT_INCOMING,    /* requests in flight on another host, to be replayed (taken.h) */
-	VAULT_MEM0 = 16,   /* + index of the session page's region */
+	VAULT_LEASE, /* the description whose locks are the lease on the disk: never a worker's */
+	VAULT_MEM0 = 16,                                  /* + index of the session page's region */
 	VAULT_KICK0 = VAULT_MEM0 + GUEST_MEM_MAX_REGIONS, /* + ring index */
 	VAULT_CALL0 = VAULT_KICK0 + VU_MAX_QUEUES,
 	VAULT_ERR0 = VAULT_CALL0 + VU_MAX_QUEUES,

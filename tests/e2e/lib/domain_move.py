@@ -7,6 +7,8 @@
 
     pair = Pair(stack, scratch, images, hooks=True)
     pair.move_by_virsh()                  # nobody asks iovd: its hooks do
+    pair = Pair(stack, scratch, images, hooks=True, channel=False)
+    pair.move_by_virsh()                  # and they cannot ask each other
     pair = Pair(stack, scratch, images, native=True)
     pair.move_by_virsh()                  # the same on QEMU's own virtio-blk
 """
@@ -36,13 +38,13 @@ def until_told(where, mib):
 class Host:
     """A libvirtd and an iovd that is its own."""
 
-    def __init__(self, stack, scratch, number, hooks, prefix=()):
+    def __init__(self, stack, scratch, number, hooks, channel, prefix=()):
         self.scratch = scratch / f"host{number}"
         self.scratch.mkdir()
         socket = self.scratch / "run/iovd.sock"
         texts = {"qemu.d/iovd": hook(socket)} if hooks else {}
         self.libvirt = stack.enter_context(LibvirtHost(scratch, f"h{number}", number, texts))
-        settings = f"address = unix://{socket}\n" if hooks else ""
+        settings = f"address = unix://{socket}\n" if hooks and channel else ""
         uri = self.libvirt.uri
         daemon = Daemon(self.scratch, libvirt=uri, settings=settings, prefix=prefix)
         self.daemon = stack.enter_context(daemon)
@@ -78,8 +80,8 @@ class Pair:
     """The domain is defined, has the images as its disks, and is booted, on the first host."""
 
     def __init__(self, stack, scratch, images, hooks=False, native=False, memory=256,
-                 build=image.qemu, prefix=()):
-        self.here, self.there = (Host(stack, scratch, n, hooks, prefix) for n in (1, 2))
+                 build=image.qemu, prefix=(), channel=True):
+        self.here, self.there = (Host(stack, scratch, n, hooks, channel, prefix) for n in (1, 2))
         self.native = native
         connect(self.here.libvirt, self.there.libvirt)
         disks = [NATIVE.format(image=disk, target=f"vd{t}") for disk, t in zip(images, "abcdef")]
