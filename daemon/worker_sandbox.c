@@ -132,6 +132,7 @@ static const struct ruled_call disk_calls[] = {
 static const struct ruled_call tap_calls[] = {
 	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TUNSETOFFLOAD, 0}},
 	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TUNSETQUEUE, 0}},
+	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TUNSETTXFILTER, 0}},
 	{SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TUNSETVNETHDRSZ, 0}},
 };
 

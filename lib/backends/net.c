@@ -349,6 +349,8 @@ struct backend *net_new(const struct net_options *options, struct net_tap *tap, 
 	if (options->mac)
 		memcpy(net->mac, options->mac, ETH_ALEN);
 	net->tap = *tap;
+	if (options->only_mac)
+		net_tap_filter(&net->tap, net->mac);
 	net->header = NET_HEADER;
 	for (uint16_t i = 0; i < tap->queues; i++) {
 		struct net_queue *q = &net->queues[i];

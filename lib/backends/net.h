@@ -11,8 +11,8 @@
 struct net_options {
 	uint16_t mtu;       /* of the network behind the tap, 0: not known */
 	const uint8_t *mac; /* six bytes, which the guest is told; NULL: none */
-	bool only_mac;      /* frames with another source are not sent */
-	bool no_vlan;       /* nor are those with a VLAN tag */
+	bool only_mac; /* frames with another source are not sent, nor do those for others come */
+	bool no_vlan;  /* nor are those with a VLAN tag */
 };
 
 /* As many queues as the tap has, of which it takes possession, also on failure. */

@@ -143,6 +143,17 @@ int net_tap_watch(
 	return 0;
 }
 
+static int tell_filter(const struct net_tap *tap, int fd)
+{
+	struct {
+		struct tun_filter head;
+		uint8_t mac[6];
+	} filter = {.head = {.flags = TUN_FLT_ALLMULTI, .count = tap->is_filtered}};
+
+	memcpy(filter.mac, tap->mac, sizeof(filter.mac));
+	return ioctl(fd, TUNSETTXFILTER, &filter);
+}
+
 /* By a queue that rests nothing is told; nor where there is no tap at all, as in tests. */
 static void tell(const struct net_tap *tap, uint16_t queue)
 {
@@ -150,6 +161,14 @@ static void tell(const struct net_tap *tap, uint16_t queue)
 		return;
 	if (ioctl(tap->fds[queue], TUNSETOFFLOAD, (unsigned long)tap->offload) < 0)
 		return; /* none is ever left to the guest then: right, if slow */
+	if (tell_filter(tap, tap->fds[queue]) < 0)
+		return; /* a macvtap, which gets no others */
+}
+
+void net_tap_filter(struct net_tap *tap, const uint8_t mac[6])
+{
+	tap->is_filtered = true;
+	memcpy(tap->mac, mac, sizeof(tap->mac));
 }
 
 void net_tap_set_offload(struct net_tap *tap, uint64_t features)

@@ -28,6 +28,8 @@ struct net_tap {
 	bool can_uso; /* segments UDP, too (since Linux 6.2) */
 	unsigned int offload;
 	int header_bytes; /* 0: not set yet */
+	bool is_filtered;
+	uint8_t mac[6]; /* then: of unicast frames only those for this address come */
 };
 
 /*
@@ -44,6 +46,9 @@ void net_tap_close(struct net_tap *tap);
 /* News of any queue, edge-triggered. */
 int net_tap_watch(
 	struct net_tap *tap, struct watch_loop *loop, watch_fn *fn, void *arg, struct err *e);
+
+/* From now on no unicast frames come but those for `mac`: a bridge floods what it does not know. */
+void net_tap_filter(struct net_tap *tap, const uint8_t mac[6]);
 
 /* The guest's VIRTIO_NET_F_GUEST_...: what may be left to it. And the header's bytes: 10 or 12. */
 void net_tap_set_offload(struct net_tap *tap, uint64_t features);

@@ -8,7 +8,7 @@ tests/campaign/net-kills.py.
 """
 import json
 
-from lib import network
+from lib import network, proc
 from lib.daemon import Daemon
 from lib.guest import Qemu
 from lib.network import GuestSink, Network
@@ -16,6 +16,7 @@ from lib.proc import Failed, until
 from lib.report import main
 
 KILLS = 8
+FLOODED = 50
 
 
 def without_reconnect(words):
@@ -48,9 +49,28 @@ def storm(attachments, guest, job, kills, progress=None):
             progress(done + 1)
 
 
+def received(guest):
+    """Frames so far."""
+    return int(guest.out("cat /sys/class/net/eth0/statistics/rx_packets"))
+
+
+def not_for_others(net, strict, loose):
+    """What a bridge floods, since it does not know where it goes, reaches no guest that it is not for, but
+    one that is allowed to be several."""
+    stranger = network.address(99)
+    net.ip("neigh", "add", stranger, "lladdr", network.mac(99), "dev", "br0")
+    before = received(strict), received(loose)
+    words = [*net.prefix, "busybox", "ping", "-c", FLOODED, "-i", "0.02", "-W", "1", stranger]
+    if "100% packet loss" not in proc.run(words, 60, check=False).stdout:
+        raise Failed("a stranger answers")
+    until(lambda: received(loose) >= before[1] + FLOODED, 30, "the flooded frames")
+    if received(strict) >= before[0] + FLOODED:
+        raise Failed(f"{received(strict) - before[0]} frames while {FLOODED} went to a stranger")
+
+
 def under_kills(scratch, net, daemon, kills, progress=None):
     a0 = daemon.attach("br0", "vm1", "net0")
-    b0 = daemon.attach("br0", "vm2", "net0", "--queues", "2")
+    b0 = daemon.attach("br0", "vm2", "net0", "--queues", "2", "--set", "spoofchk=off")
     if len(ports(net)) != 2:
         raise Failed(f"the bridge has the ports {ports(net)}")
     with Qemu(scratch, without_reconnect(a0.vmm_args), name="a", memory=192) as a, Qemu(
@@ -67,6 +87,7 @@ def under_kills(scratch, net, daemon, kills, progress=None):
         storm([a0], a, job, 1)
         sent = network.end_stream(a, job, sink, 400)
         network.ping(a, network.HOST)
+        not_for_others(net, a, b)
         restarts = a0.now()["restarts"] + b0.now()["restarts"]
         if not kills // 2 < restarts <= kills + 1:
             raise Failed(f"{restarts} restarts for {kills} kills: what was killed?")
