@@ -145,13 +145,12 @@ int net_tap_watch(
 
 static int tell_filter(const struct net_tap *tap, int fd)
 {
-	struct {
-		struct tun_filter head;
-		uint8_t mac[6];
-	} filter = {.head = {.flags = TUN_FLT_ALLMULTI, .count = tap->is_filtered}};
+	const struct tun_filter head = {.flags = TUN_FLT_ALLMULTI, .count = tap->is_filtered};
+	uint8_t filter[sizeof(head) + sizeof(tap->mac)]; /* addresses follow the head */
 
-	memcpy(filter.mac, tap->mac, sizeof(filter.mac));
-	return ioctl(fd, TUNSETTXFILTER, &filter);
+	memcpy(filter, &head, sizeof(head));
+	memcpy(filter + sizeof(head), tap->mac, sizeof(tap->mac));
+	return ioctl(fd, TUNSETTXFILTER, filter);
 }
 
 /* By a queue that rests nothing is told; nor where there is no tap at all, as in tests. */
