@@ -6,32 +6,21 @@
 
 testpmd answers pings of this host (icmpecho), by split and packed rings, with and without mergeable
 buffers, without huge pages. All pings must come back; their content is checked by who sends them.
-Packages: dpdk-dev, librte-net-virtio23.
 """
-import os
 import pathlib
 import re
-import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
-from lib import network, proc  # noqa: E402
+from lib import dpdk, network, proc  # noqa: E402
 from lib.network import NetWorker, Network  # noqa: E402
-from lib.proc import Failed, Process, until  # noqa: E402
+from lib.proc import Failed  # noqa: E402
 from lib.report import main  # noqa: E402
 
 PINGS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 NUMBER = 9
 WAYS = ("", ",packed_vq=1", ",mrg_rxbuf=0", ",packed_vq=1,mrg_rxbuf=0")
-
-
-def testpmd(sock, log, options):
-    device = f"net_virtio_user0,path={sock},queue_size=256,mac={network.mac(NUMBER)}{options}"
-    words = ["--no-huge", "-m", "128", "--no-pci", "--no-telemetry", "-l", "0,1"]
-    words += [f"--file-prefix=iovd-{os.getpid()}", f"--vdev={device}", "--"]
-    words += ["--forward-mode=icmpecho", "--auto-start", "--total-num-mbufs=4096"]
-    return Process(["dpdk-testpmd", *words, "--stats-period=1"], log)
 
 
 def pings(net, size):
@@ -43,20 +32,18 @@ def pings(net, size):
 
 
 def one_way(net, sock, log, options):
-    with testpmd(sock, log, options) as client:
-        until(lambda: "Port statistics" in log.read_text(errors="replace"), 60, "testpmd to run")
+    with dpdk.client(sock, log, "icmpecho", NUMBER, options) as client:
+        client.wait_running()
         for size in (64, 1400):
             got = pings(net, size)
             if got != PINGS:
                 raise Failed(f"{options or 'split'}: {got} of {PINGS} pings of {size} bytes\n"
                              f"    {client.tail()}")  # fmt: skip
-        client.kill(signal.SIGINT)
-        if client.wait(30):
+        if client.end():
             raise Failed(client.tail())
 
 
 def test(scratch):
-    proc.need("dpdk-testpmd", "dpdk-dev")
     proc.need("busybox", "busybox-static")
     with Network() as net, NetWorker(net, net.tap("tap1"), scratch) as worker:
         net.ip("neigh", "add", network.address(NUMBER), "lladdr", network.mac(NUMBER), "dev", "br0")

@@ -5,6 +5,7 @@ Guests are 10.77.0.1, .2, ...; the host is 10.77.0.254. What is made here ends w
 """
 import ctypes
 import hashlib
+import json
 import os
 import socket
 import threading
@@ -73,15 +74,16 @@ class Network:
         self.ip("link", "set", name, "master", "br0", "up")
         return name
 
-    def socket(self):
-        """A TCP socket of this host's end. A thread may be in another namespace than the rest."""
+    def socket(self, *kind):
+        """A socket of this host's end, for TCP if nothing else is said. A thread may be in another namespace
+        than the rest."""
         made = []
 
         def make():
             fd = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
             try:
                 if _libc.setns(fd, _CLONE_NEWNET) == 0:
-                    made.append(socket.socket())
+                    made.append(socket.socket(*kind))
             finally:
                 os.close(fd)
 
@@ -134,6 +136,41 @@ def bring_up(guest, number, interface="eth0"):
 
 def ping(guest, target, count=3):
     guest.run(f"ping -c {count} -W 10 {target}", 60)
+
+
+def count(network, device, way, what="packets"):
+    """What a device has received (`way` "rx") or sent ("tx")."""
+    shown = json.loads(network.ip("-s", "-j", "link", "show", device))
+    return shown[0]["stats64"][way][what]
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
+
+
+class _Message(ctypes.Structure):
+    """struct mmsghdr."""
+
+    _fields_ = [
+        ("name", ctypes.c_void_p), ("name_len", ctypes.c_uint), ("vectors", ctypes.c_void_p),
+        ("vector_count", ctypes.c_size_t), ("control", ctypes.c_void_p),
+        ("control_len", ctypes.c_size_t), ("flags", ctypes.c_int), ("len", ctypes.c_uint),
+    ]  # fmt: skip
+
+
+def flood(network, number, size, seconds):
+    """This host sends frames to a guest, of `size` bytes, as many as it can; how many."""
+    to, sender = (bytes.fromhex(mac(n).replace(":", "")) for n in (number, 254))
+    frame = ctypes.create_string_buffer(to + sender + b"\x88\xb5" + bytes(size - 14), size)
+    vector = _Vector(ctypes.addressof(frame), size)
+    one = _Message(vectors=ctypes.addressof(vector), vector_count=1)
+    batch = (_Message * 64)(*[one] * 64)
+    sent, end = 0, time.monotonic() + seconds
+    with network.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind(("br0", 0))
+        while time.monotonic() < end:
+            sent += max(_libc.sendmmsg(sock.fileno(), batch, len(batch), 0), 0)
+    return sent
 
 
 # --- streams ---------------------------------------------------------------------------------------
