@@ -22,7 +22,8 @@ WHATS = sys.argv[2:] or ALL
 
 def each(what):
     kill = getattr(crashes, what)
-    return [(kill, side, stage) for side in ("here", "there") for stage in crashes.STAGES] * ROUNDS
+    scenes = [(kill, side, stage) for side in ("here", "there") for stage in crashes.STAGES]
+    return [one for one in scenes if one not in crashes.NEVER] * ROUNDS
 
 
 def test(scratch):
@@ -31,7 +32,7 @@ def test(scratch):
         folder = scratch / what
         folder.mkdir()
         try:
-            print(f"{what}: {crashes.test(folder, each(what))}", flush=True)
+            print(f"{what}: {crashes.test(folder, each(what), depth=32)}", flush=True)
         except Failed as error:
             print(f"{what}: FAILED: {error}", flush=True)
             failed.append(what)

@@ -7,8 +7,8 @@
 In each round a libvirt domain moves by iovctl, and once more by virsh alone, whose hooks tell the two
 iovds; one of its disks is written and verified at depth 32, the other has a history at depth 32. How long
 its I/O stands still is measured inside the guest, and so is that of the same guest with the same work on
-QEMU's own virtio-blk, which moves in the same round: a machine that is busy with other things slows all of them.
-The one that does not move has its work stopped.
+QEMU's own virtio-blk, which moves in every other round: a machine that is busy with other things slows
+all of them. The one that does not move has its work stopped.
 """
 import contextlib
 import os
@@ -67,8 +67,10 @@ def ways(stack, scratch):
     return made, pairs
 
 
-def one_round(made):
+def one_round(made, number):
     for way in made:
+        if way.pair.native and number % 2 and len(made) > 1:
+            continue
         try:
             way.move()
         except Failed as error:
@@ -81,7 +83,7 @@ def test(scratch):
     with contextlib.ExitStack() as stack:
         made, pairs = ways(stack, scratch)
         for n in range(ROUNDS):
-            one_round(made)
+            one_round(made, n)
             if n % 10 == 9:
                 print("; ".join(way.figures() for way in made), flush=True)
         for pair in pairs.values():

@@ -35,7 +35,7 @@ def nobody_to_ask(pair):
 
 def test(scratch, count=MOVES):
     with ExitStack() as stack:
-        pair = Working(stack, scratch, hooks=True)
+        pair = Working(stack, scratch, depth=8, hooks=True)
         for _ in range(count):
             pair.move_by_virsh()
             pair.check()

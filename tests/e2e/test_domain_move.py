@@ -86,12 +86,12 @@ class Working(Pair):
     """While one of its disks has a file system whose files are written and verified, and the other a
     history. The images are looked at in the end."""
 
-    def __init__(self, stack, scratch, **options):
+    def __init__(self, stack, scratch, depth=32, **options):
         self.images = [disk.ext4(scratch / "0.img", 64), disk.blank(scratch / "1.img", 16)]
         super().__init__(stack, scratch, self.images, build=image.qemu_history, **options)
         self.guest.run("mkdir /mnt/a && mount /dev/vda /mnt/a")
         self.work = self.guest.start(until_told("/mnt/a", MIB))
-        self.history = Inside(self.guest, "/dev/vdb")
+        self.history = Inside(self.guest, "/dev/vdb", depth=depth)
 
     def check(self):
         """Nothing wrong was seen so far."""
@@ -101,10 +101,15 @@ class Working(Pair):
 
     def pause(self):
         """The work stands still, until resume()."""
-        self.guest.run("touch /tmp/paused; kill -STOP $(pidof fio ld-linux-x86-64.so.2)")
+        self._signal("STOP", "touch")
 
     def resume(self):
-        self.guest.run("rm /tmp/paused; kill -CONT $(pidof fio ld-linux-x86-64.so.2)")
+        self._signal("CONT", "rm")
+
+    def _signal(self, name, mark):
+        """A fio that has just ended needs none."""
+        fio = f"for pid in $(pidof fio); do kill -{name} $pid 2>/dev/null; done"
+        self.guest.run(f"{mark} /tmp/paused; {fio}; kill -{name} $(pidof ld-linux-x86-64.so.2)")
 
     def end(self):
         """What was checked."""
@@ -119,7 +124,7 @@ class Working(Pair):
 
 def test(scratch, count=MOVES):
     with ExitStack() as stack:
-        pair = Working(stack, scratch)
+        pair = Working(stack, scratch, depth=8)
         judged(pair, scratch)
         does_not_move(pair)
         shown(pair, scratch)
