@@ -130,15 +130,16 @@ class Scene:
         self.found = self.running()
         return self.found is not None
 
+    def wait(self, condition, what, **options):
+        try:
+            until(condition, 150, what, **options)
+        except Failed as error:
+            raise Failed(f"{error}\n    {self.pair.seen()}") from None
+
     def settle(self, what):
         for host in self.hosts():
             host.daemon.wait_answer()
-        try:
-            until(self._settled, 150, "the move to be over", every=0.3)
-        except Failed:
-            seen = [(host.libvirt.state(VM), host.attachments()) for host in self.hosts()]
-            tails = "\n".join(host.daemon.tail() for host in self.hosts())
-            raise Failed(f"{what}: it is not over: {seen}\n{tails}") from None
+        self.wait(self._settled, f"{what}: the move to be over", every=0.3)
 
     def goes_on(self, what):
         """It goes on working where it is."""
@@ -200,7 +201,7 @@ class Scene:
             kill()
             if what is link:
                 self.mend(move)
-            until(lambda: not move.alive(), 150, "iovctl to end")
+            self.wait(lambda: not move.alive(), f"{what.__name__} {side}, {stage}: iovctl to end")
             return move.log.read_text()
 
     def outcome(self, what):
