@@ -244,8 +244,8 @@ void baton_apply(struct baton *b)
 
 int baton_turn(struct daemon *d, struct attachment *a, struct err *e)
 {
-	if (a->gate & SESSION_GATE_IDLE)
-		return 0;
+	if (a->gate & SESSION_GATE_IDLE) /* what was granted, and given back, is void */
+		return session_facts_clear_incoming(a->page_fd, e);
 	return incoming_fill(d, a, e);
 }
 

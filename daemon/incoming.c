@@ -172,10 +172,8 @@ int incoming_fill(struct daemon *d, const struct attachment *a, struct err *e)
 
 	if (!in)
 		return 0;
-	if (session_facts_set_incoming(a->page_fd, &in->facts, in->taken.request_count != 0, e) < 0)
+	if (session_facts_set_incoming(a->page_fd, &in->facts, e) < 0)
 		return -1;
-	if (!in->taken.request_count)
-		return 0;
 	list = taken_to_fd(&in->taken, e);
 	return list < 0 ? -1 : supervisor_fill(d->supervisor, a, VAULT_INCOMING, list, e);
 }

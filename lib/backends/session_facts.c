@@ -92,41 +92,48 @@ static int check_started(const struct session_page *page, const struct session_f
 		ring->base, ring->num, facts->rings[i].base, facts->rings[i].size);
 }
 
+/* What it has started arrives with the next worker, all the same (vu_incoming.c). */
 static int compare_started(const struct session_page *page, const struct session_facts *facts,
 	struct page_incoming *in, struct err *e)
 {
-	unsigned int waiting = 0, known = 0;
 
 	for (unsigned int i = 0; i < SESSION_RINGS_MAX; i++) {
 		const struct session_ring *ring = &facts->rings[i];
 
 		in->rings[i] = (struct page_incoming_ring){.base = ring->base, .size = ring->size};
-		in->rings[i].arrived = ring->size && page->rings[i].started == 1;
-		known += ring->size != 0;
-		waiting += ring->size && !in->rings[i].arrived;
-		if (in->rings[i].arrived && check_started(page, facts, i, e) < 0)
+		if (ring->size && page->rings[i].started == 1 &&
+			check_started(page, facts, i, e) < 0)
 			return -1;
 	}
-	in->valid = waiting || !known;
+	in->valid = 1;
 	return 0;
 }
 
-int session_facts_set_incoming(
-	int fd, const struct session_facts *facts, bool requests, struct err *e)
+static int write_incoming(int fd, const struct page_incoming *in, struct err *e)
+{
+	const off_t at = offsetof(struct session_page, incoming);
+
+	return pwrite(fd, in, sizeof(*in), at) == sizeof(*in)
+		       ? 0
+		       : err_sys(e, errno, "write the session page");
+}
+
+int session_facts_set_incoming(int fd, const struct session_facts *facts, struct err *e)
 {
 	struct page_incoming in = {.features = facts->acknowledged};
-	const off_t at = offsetof(struct session_page, incoming);
 	auto_free struct session_page *page = malloc(sizeof(*page));
 
 	if (!page)
 		return err_sys(e, ENOMEM, "session page");
 	if (session_page_read(fd, page, e) < 0 || compare_started(page, facts, &in, e) < 0)
 		return -1;
-	if (requests && page->inflight.valid)
-		return err_set(e, ERR_REFUSED, "VU-INCOMING",
-			"requests are in flight, and the VMM has its in-flight region already");
 	memcpy(in.config, facts->config, sizeof(in.config));
-	if (pwrite(fd, &in, sizeof(in), at) != sizeof(in))
-		return err_sys(e, errno, "write the session page");
-	return 0;
+	return write_incoming(fd, &in, e);
+}
+
+int session_facts_clear_incoming(int fd, struct err *e)
+{
+	const struct page_incoming none = {.valid = 0};
+
+	return write_incoming(fd, &none, e);
 }

@@ -44,7 +44,8 @@ int session_facts_read(int fd, struct session_facts *facts, struct err *e);
 /*
  * A page without a worker is to go on with these: acknowledged, config, and size and base of the
  * rings. It is fresh; or an idle worker has spoken with the VMM already: then rings that it has
- * started must be where these say. `requests`: some are in flight, for which it is too late then.
+ * started must be where these say.
  */
-int session_facts_set_incoming(
-	int fd, const struct session_facts *facts, bool requests, struct err *e);
+int session_facts_set_incoming(int fd, const struct session_facts *facts, struct err *e);
+/* The same page, without a worker again: it goes on elsewhere after all. */
+int session_facts_clear_incoming(int fd, struct err *e);

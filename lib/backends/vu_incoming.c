@@ -9,9 +9,9 @@
  *
  *	at birth	features and configuration are held against ours; what the driver has set in the
  *			configuration (write cache) becomes ours, once
- *	a region is	what is in flight is marked in it, as if a predecessor had left it, by whoever
- *	made		asks for one: GET_INFLIGHT_FD (the VMM brings it back before the rings start),
- *			or we ourselves
+ *	a region is	what is in flight is marked in it for each ring that has not arrived, as if a
+ *	used		predecessor had left it: when the VMM brings the region, or we make one, and
+ *			when we find one that it brought before we knew (to an idle predecessor)
  *	a ring starts	features and base must be those that were recorded: else this is another VM, or
  *			its memory of another moment, and to go on would lose or repeat requests. Then
  *			virtq_start() recovers from the region, and replays come before all that is new
@@ -26,13 +26,16 @@
  * The region that carries the marks is either the VMM's (which has it, and gives it back when it
  * connects again), or ours, which is made anew for each connection. When the VMM goes before all
  * rings have arrived, the list is still there, and the next region gets the marks again: the next
- * VMM begins from the same memory, too.
+ * VMM begins from the same memory, too. A ring that has not arrived has done nothing, so that marking
+ * it once more changes nothing.
+ *
+ * A VMM may be early: the machine runs already, and the other host has not said yet what is in flight.
+ * Until then the worker is idle behind a shut gate, and rings that were started have fetched nothing;
+ * where requests are in flight they count as not arrived, and arrive with the successor.
  */
 #include "lib/backends/vu_session_priv.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "lib/backends/taken.h"
 #include "lib/cleanup.h"
@@ -72,44 +75,51 @@ int vu_incoming_begin(struct vu_session *s, struct err *e)
 
 /* --- regions ---------------------------------------------------------------------------------- */
 
-static int mark_all(struct vu_session *s, const struct taken *t, const struct page_inflight *facts,
-	void *bytes, struct err *e)
+static int check_region(struct vu_session *s, const struct taken *t,
+	const struct page_inflight *facts, struct err *e)
+{
+	if (facts->packed != !!(incoming(s)->features & VIRTIO_F_RING_PACKED))
+		return err_set(e, ERR_REFUSED, "VU-INCOMING",
+			"the VMM's rings are of another kind than those that were saved");
+	for (uint32_t i = 0; i < t->request_count; i++)
+		if (t->requests[i].ring >= facts->queues)
+			return err_set(e, ERR_REFUSED, "VU-INCOMING",
+				"a request is in flight in ring %u, and the VMM has %u",
+				t->requests[i].ring, facts->queues);
+	return 0;
+}
+
+/* What the region said of it was said before anybody knew. */
+static int mark_ring(struct vu_session *s, const struct taken *t, const struct taken_region *region,
+	uint16_t index, struct err *e)
+{
+	uint64_t from = inflight_region_size(index, region->queue_size, region->packed);
+	uint64_t to = inflight_region_size(index + 1, region->queue_size, region->packed);
+	size_t len;
+	char *bytes = inflight_base(s->inflight, &len);
+
+	assert(to <= len);
+	memset(bytes + from, 0, to - from);
+	return taken_mark(t, region, bytes, index, incoming(s)->rings[index].base, e);
+}
+
+int vu_incoming_mark(struct vu_session *s, const struct page_inflight *facts, struct err *e)
 {
 	const struct taken_region region = {
 		.queues = facts->queues,
 		.queue_size = facts->queue_size,
 		.packed = facts->packed,
 	};
-
-	for (uint32_t i = 0; i < t->request_count; i++)
-		if (t->requests[i].ring >= facts->queues)
-			return err_set(e, ERR_REFUSED, "VU-INCOMING",
-				"a request is in flight in ring %u, and the VMM has %u",
-				t->requests[i].ring, facts->queues);
-	for (uint16_t i = 0; i < facts->queues; i++)
-		if (taken_mark(t, &region, bytes, i, incoming(s)->rings[i].base, e) < 0)
-			return -1;
-	return 0;
-}
-
-int vu_incoming_fill(struct vu_session *s, int fd, const struct page_inflight *facts, struct err *e)
-{
 	int list = vault_fd(s->vault, VAULT_INCOMING);
 	auto_taken struct taken t = {0};
-	auto_free char *bytes = NULL;
 
 	if (!incoming(s)->valid || list < 0)
 		return 0;
-	if (facts->packed != !!(incoming(s)->features & VIRTIO_F_RING_PACKED))
-		return err_set(e, ERR_REFUSED, "VU-INCOMING",
-			"the VMM's rings are of another kind than those that were saved");
-	bytes = calloc(1, facts->size);
-	if (!bytes)
-		return err_sys(e, ENOMEM, "in-flight region");
-	if (taken_from_fd(&t, list, e) < 0 || mark_all(s, &t, facts, bytes, e) < 0)
+	if (taken_from_fd(&t, list, e) < 0 || check_region(s, &t, facts, e) < 0)
 		return -1;
-	if (pwrite(fd, bytes, facts->size, 0) != (ssize_t)facts->size)
-		return err_sys(e, errno ? errno : EIO, "in-flight region");
+	for (uint16_t i = 0; i < MIN(facts->queues, s->ring_count); i++)
+		if (vu_incoming_waits_for(s, i) && mark_ring(s, &t, &region, i, e) < 0)
+			return -1;
 	return 0;
 }
 

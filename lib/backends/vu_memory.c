@@ -208,14 +208,9 @@ static bool is_packed(const struct vu_session *s)
 	return s->page->features & VIRTIO_F_RING_PACKED;
 }
 
-/* A fresh one: nothing is in flight there but what another host left. */
-static int make_region(struct vu_session *s, const struct page_inflight *facts, struct err *e)
+static int make_region(const struct page_inflight *facts, struct err *e)
 {
-	auto_close int fd = fdio_sealed_memfd("iovd in-flight region", facts->size, e);
-
-	if (fd < 0 || vu_incoming_fill(s, fd, facts, e) < 0)
-		return -1;
-	return steal_fd(&fd);
+	return fdio_sealed_memfd("iovd in-flight region", facts->size, e);
 }
 
 /* GET_INFLIGHT_FD hands out a fresh region; it is used when SET_INFLIGHT_FD brings it back. */
@@ -239,7 +234,7 @@ enum vu_act vu_get_inflight_fd(struct vu_session *s, struct err *e)
 	};
 	told.mmap_size = facts.size;
 	told.mmap_offset = 0;
-	fd = make_region(s, &facts, e);
+	fd = make_region(&facts, e);
 	if (fd < 0 || vault_put(s->vault, VAULT_REPLY, fd, e) < 0)
 		return VU_BROKEN;
 	vu_point("vault");
@@ -261,7 +256,7 @@ static int open_inflight(struct vu_session *s, int fd, const struct page_infligh
 	s->inflight = inflight;
 	base = inflight_base(inflight, &len);
 	guest_mem_guard(s->mem, GUARD_INFLIGHT, base, len);
-	return 0;
+	return vu_incoming_mark(s, p, e);
 }
 
 /* Opens a region, and puts its descriptor (consumed) and facts where a successor finds them. */
@@ -313,7 +308,7 @@ int vu_make_inflight(struct vu_session *s, struct err *e)
 	int fd;
 
 	facts.size = inflight_region_size(facts.queues, facts.queue_size, facts.packed);
-	fd = make_region(s, &facts, e);
+	fd = make_region(&facts, e);
 	return fd < 0 ? -1 : adopt_inflight(s, fd, &facts, e);
 }
 

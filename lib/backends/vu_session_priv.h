@@ -173,9 +173,8 @@ void vu_note_done(struct vu_session *s, struct virtq_chain *chain); /* ends it, 
 void vu_note_config(struct vu_session *s);
 /* The device exists: does it fit? */
 int vu_incoming_begin(struct vu_session *s, struct err *e);
-/* A fresh region is to be handed out or used: what is in flight is marked in it. */
-int vu_incoming_fill(
-	struct vu_session *s, int fd, const struct page_inflight *facts, struct err *e);
+/* s->inflight is open, and about to be used: what is in flight is marked in it. */
+int vu_incoming_mark(struct vu_session *s, const struct page_inflight *facts, struct err *e);
 /* A ring that was saved, and the VMM has not started yet. */
 bool vu_incoming_waits_for(struct vu_session *s, unsigned int index);
 /* It is about to be started: -1 when this cannot be the ring that was saved. */

@@ -393,6 +393,18 @@ void rig_recover(struct rig *r)
 	r->release = r->page->hold.number; /* when the next one is ready */
 }
 
+void rig_turn(struct rig *r, void (*between)(struct rig *r))
+{
+	r->stays_dead = true;
+	if (r->worker) {
+		kill(r->worker, SIGKILL);
+		bury(r);
+	}
+	r->stays_dead = false;
+	between(r);
+	start_worker(r);
+}
+
 unsigned int rig_worker_fds(const struct rig *r)
 {
 	char path[64];

@@ -87,5 +87,8 @@ void rig_until_held(struct rig *r);
 void rig_tell_release(struct rig *r, uint32_t hold);
 void rig_recover(struct rig *r);
 
+/* Another worker, for which `between` fills page and vault while there is none. */
+void rig_turn(struct rig *r, void (*between)(struct rig *r));
+
 /* Descriptors that the worker has open. */
 unsigned int rig_worker_fds(const struct rig *r);

@@ -49,8 +49,8 @@ static void prepare(struct rig *r)
 {
 	struct err e = ERR_INIT;
 
-	ck_assert_msg(session_facts_set_incoming(r->vault[VAULT_PAGE], &facts, false, &e) == 0,
-		"%s", e.msg);
+	ck_assert_msg(
+		session_facts_set_incoming(r->vault[VAULT_PAGE], &facts, &e) == 0, "%s", e.msg);
 	r->vault[VAULT_INCOMING] = taken_to_fd(&list, &e);
 	ck_assert_msg(r->vault[VAULT_INCOMING] >= 0, "%s", e.msg);
 }
@@ -185,6 +185,129 @@ START_TEST(killed_at_every_point)
 }
 END_TEST
 
+/* --- a VMM that is early ---------------------------------------------------------------------- */
+
+/* How far it has got behind a shut gate when what is in flight becomes known. */
+enum early { EARLY_REGION, EARLY_REGION_BACK, EARLY_STARTED, EARLY_STEPS };
+
+static void come(struct vmm *v, enum early from, enum early to)
+{
+	if (from <= EARLY_REGION && EARLY_REGION < to) {
+		vmm_greet(v);
+		vmm_get_inflight(v);
+	}
+	if (from <= EARLY_REGION_BACK && EARLY_REGION_BACK < to)
+		vmm_set_inflight(v);
+	if (from <= EARLY_STARTED && EARLY_STARTED < to) {
+		vmm_share_memory(v, VU_ADD_MEM_REG);
+		vmm_start_ring(v, IN_FLIGHT);
+	}
+}
+
+static void prepare_other_list(struct rig *r)
+{
+	list.request_count = 1;
+	prepare(r);
+	record();
+	learn_heads();
+}
+
+static void prepare_nothing(struct rig *r)
+{
+	struct err e = ERR_INIT;
+
+	ck_assert_int_eq(session_facts_clear_incoming(r->vault[VAULT_PAGE], &e), 0);
+}
+
+static void prepare_open(struct rig *r)
+{
+	if (r->vault[VAULT_INCOMING] >= 0)
+		close(r->vault[VAULT_INCOMING]);
+	prepare(r);
+	r->gate = session_gate_word(2, 0);
+}
+
+static void come_early(struct vmm *v, enum early at)
+{
+	come(v, EARLY_REGION, at);
+	ask_there(v);
+	rig_turn(&v->rig, prepare_open);
+	come(v, at, EARLY_STEPS);
+	vmm_await(v, IN_FLIGHT);
+	vmm_check_status(v, 0, IN_FLIGHT);
+	ck_assert_uint_eq(v->rig.page->incoming.valid, 0);
+	vmm_use_disk(v, 0x30);
+	rig_until_quiet(&v->rig);
+}
+
+static void open_shut(struct vmm *v, struct rig_options opt)
+{
+	record();
+	learn_heads();
+	vmm_open(v, opt);
+	rig_tell_gate(&v->rig, session_gate_word(1, SESSION_GATE_SHUT));
+	rig_until_heard(&v->rig);
+}
+
+START_TEST(a_vmm_may_be_early)
+{
+	for (enum early at = EARLY_REGION; at <= EARLY_STEPS; at++) {
+		struct vmm v;
+
+		open_shut(&v, (struct rig_options){0});
+		come_early(&v, at);
+		ck_assert_uint_eq(v.rig.page->replayed, IN_FLIGHT);
+		vmm_close(&v);
+	}
+}
+END_TEST
+
+/* The second worker, whose the machine is, dies at its n-th point. False: it has not so many. */
+static bool killed_early(enum early at, unsigned int n)
+{
+	unsigned int deaths;
+	struct vmm v;
+
+	open_shut(&v, (struct rig_options){.kill_again_at = n});
+	come_early(&v, at);
+	deaths = v.rig.deaths;
+	vmm_close(&v);
+	return deaths > 1;
+}
+
+START_TEST(early_and_killed_at_every_point)
+{
+	unsigned int points = 0;
+
+	for (enum early at = EARLY_REGION_BACK; at <= EARLY_STEPS; at++)
+		for (unsigned int n = 1; killed_early(at, n); n++)
+			points++;
+	ck_assert_uint_gt(points, 100);
+	printf("early: killed at %u points\n", points);
+}
+END_TEST
+
+/* What was said of the machine before it came back is void when it leaves again. */
+START_TEST(what_was_given_back_is_forgotten)
+{
+	for (enum early at = EARLY_REGION; at < EARLY_STEPS; at++) {
+		struct vmm v;
+
+		open_shut(&v, (struct rig_options){0});
+		rig_turn(&v.rig, prepare_other_list);
+		come(&v, EARLY_REGION, at);
+		rig_turn(&v.rig, prepare_nothing);
+		ask_there(&v);
+		rig_turn(&v.rig, prepare_open);
+		come(&v, at, EARLY_STEPS);
+		vmm_await(&v, IN_FLIGHT);
+		vmm_check_status(&v, 0, IN_FLIGHT);
+		ck_assert_uint_eq(v.rig.page->replayed, IN_FLIGHT);
+		vmm_close(&v);
+	}
+}
+END_TEST
+
 /* --- what is not the VM that was saved -------------------------------------------------------- */
 
 static void expect_closed(struct vmm *v)
@@ -306,6 +429,7 @@ START_TEST(features_that_are_not_offered_are_refused)
 END_TEST
 
 UNIT_MAIN(requests_in_flight_are_done_once, in_the_order_in_which_they_were_taken,
-	killed_at_every_point, memory_of_another_moment_is_refused,
+	killed_at_every_point, a_vmm_may_be_early, early_and_killed_at_every_point,
+	what_was_given_back_is_forgotten, memory_of_another_moment_is_refused,
 	the_vmms_own_features_may_differ, what_the_guest_has_set_stays,
 	a_disk_that_differs_is_refused, features_that_are_not_offered_are_refused)
