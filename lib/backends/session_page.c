@@ -179,10 +179,10 @@ int session_page_status(int fd, struct session_status *status, struct err *e)
 		.incoming = page.incoming.valid == 1,
 		.settled = page_gate_is_settled(&page),
 		.tripped = page_gate_has_tripped(&page),
-		.came_back = page_gate_has_tripped(&page) && page.trip.back == page.trip.word,
+		.came_back = page_gate_came_back(&page),
 		.logging = (page.features & VHOST_F_LOG_ALL) != 0,
 		.moved_off = page.stopped_logging == 1 && page.started != 1,
-		.torn = page_gate_has_tripped(&page) && page.trip.torn == page.trip.word,
+		.torn = page_gate_is_torn(&page),
 	};
 	if (page.hold.number != page.hold.released)
 		status->hold = page.hold.number;

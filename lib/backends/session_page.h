@@ -20,8 +20,9 @@
  */
 #define SESSION_GATE_SHUT  0x1u /* no new request is taken from any ring; those taken drain */
 #define SESSION_GATE_CARRY 0x2u /* or are cancelled, and stay in flight: with nobody, recorded */
-#define SESSION_GATE_ARM   0x4u /* shuts by itself when the VMM stops a ring while it logs */
-#define SESSION_GATE_AWAY  0x8u /* with SHUT: no VMM is let in either */
+#define SESSION_GATE_ARM                                                                           \
+	0x4u /* shuts by itself when the VMM stops a ring while it logs, or is kept so */
+#define SESSION_GATE_AWAY 0x8u /* with SHUT: no VMM is let in either */
 #define SESSION_GATE_IDLE                                                                          \
 	0x10u /* with SHUT: the worker is idle; only a successor can be otherwise */
 #define SESSION_GATE_FENCE                                                                         \

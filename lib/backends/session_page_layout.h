@@ -72,9 +72,9 @@ struct page_gate {
 
 /* The armed gate shut by itself (vu_gate.c). */
 struct page_trip {
-	uint64_t word; /* == gate.word: under this word */
-	uint64_t back; /* == gate.word: the VMM has started a ring since */
-	uint64_t torn; /* == gate.word: the VMM has left before all of its rings were stopped */
+	uint64_t word; /* >= gate.word: under this word; more: under one that is just being heard */
+	uint64_t back; /* >= word: the VMM has started a ring since */
+	uint64_t torn; /* >= word: the VMM has left before all of its rings were stopped */
 };
 
 /* What the host could not do, and the guest is not told of (vu_hold.c). */
@@ -167,7 +167,17 @@ int session_page_read(int fd, struct session_page *page, struct err *e);
 
 static inline bool page_gate_has_tripped(const struct session_page *page)
 {
-	return page->gate.word & SESSION_GATE_ARM && page->trip.word == page->gate.word;
+	return page->gate.word & SESSION_GATE_ARM && page->trip.word >= page->gate.word;
+}
+
+static inline bool page_gate_came_back(const struct session_page *page)
+{
+	return page_gate_has_tripped(page) && page->trip.back >= page->trip.word;
+}
+
+static inline bool page_gate_is_torn(const struct session_page *page)
+{
+	return page_gate_has_tripped(page) && page->trip.torn >= page->trip.word;
 }
 
 static inline bool page_gate_is_shut(const struct session_page *page)

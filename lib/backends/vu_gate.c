@@ -42,9 +42,12 @@
  * machine is about to go on elsewhere. By the time that the VMM hears where the ring stands, the page
  * says that the gate is shut, so nothing that the VMM does from then on -- start the rings again, as
  * it does when the move has failed; connect again, and replay -- makes a request of the guest move
- * before the daemon's next word. A successor finds the gate as shut. The word that shut it is the one
- * that armed it; the next word ends that, whatever it says. A daemon that learns of the move by the log
- * may come too late with that word: armed when all rings have stopped so, the gate shuts at once.
+ * before the daemon's next word. A successor finds the gate as shut. What has shut it is noted by the
+ * word that armed it. The next word ends that, unless it arms as well and the VMM has not started a
+ * ring since: then it says how to go on with what is in flight, for which the VMM waits just then
+ * ("carry", "fence", "stored", as above). Killed while it notes that, a worker has noted a word which
+ * is not heard yet, and the gate is as shut. A daemon that learns of the move by the log may come too late with
+ * the first such word: armed when all rings have stopped so, the gate shuts at once.
  *
  * A VMM that leaves with rings that had not stopped yet -- it dies just then, or a drain took too long
  * and the connection was closed -- does not know where they stand: "torn" says so. Then the machine
@@ -82,7 +85,7 @@ void vu_gate_note_stop(struct vu_session *s)
 void vu_gate_note_start(struct vu_session *s)
 {
 	page_commit(s->page->stopped_logging, 0);
-	if (!page_gate_has_tripped(s->page) || s->page->trip.back == s->page->trip.word)
+	if (!page_gate_has_tripped(s->page) || page_gate_came_back(s->page))
 		return;
 	page_commit(s->page->trip.back, s->page->trip.word);
 	vu_changed(s);
@@ -97,6 +100,12 @@ void vu_gate_note_end(struct vu_session *s)
 		page_commit(s->page->trip.torn, s->page->trip.word);
 }
 
+static void tell_carry(struct vu_session *s)
+{
+	s->backend->ops->carry(
+		s->backend, vu_gate_carries(s), s->page->gate.word & SESSION_GATE_FENCE);
+}
+
 void vu_gate_trip(struct vu_session *s)
 {
 	if (!(s->page->gate.word & SESSION_GATE_ARM) || !(s->page->features & VHOST_F_LOG_ALL) ||
@@ -104,6 +113,7 @@ void vu_gate_trip(struct vu_session *s)
 		return;
 	page_commit(s->page->trip.word, s->page->gate.word);
 	vu_point("gate-tripped");
+	tell_carry(s);
 	vu_changed(s);
 }
 
@@ -167,16 +177,43 @@ static void take_up_again(struct vu_session *s)
 	}
 }
 
+/* Of a word that an earlier daemon said, and that never was heard. */
+static void drop_promise(struct page_trip *trip, uint64_t word)
+{
+	if (trip->word < word)
+		return;
+	page_commit(trip->word, 0);
+	trip->back = trip->torn = 0;
+}
+
+/* Before the word is heard, so that the gate is as shut when it is. */
+static void keep_trip(struct vu_session *s, uint64_t word)
+{
+	struct page_trip *trip = &s->page->trip;
+
+	if (!(word & SESSION_GATE_ARM))
+		return;
+	if (!page_gate_has_tripped(s->page) || page_gate_came_back(s->page)) {
+		if (s->page->stopped_logging && !vu_any_ring_started(s))
+			page_commit(trip->word, word);
+		else
+			drop_promise(trip, word);
+		return;
+	}
+	if (page_gate_is_torn(s->page))
+		page_commit(trip->torn, word);
+	page_commit(trip->word, word);
+	vu_point("trip-kept");
+}
+
 void vu_session_set_gate(struct vu_session *s, uint64_t word)
 {
 	if (word <= s->page->gate.word)
 		return;
-	if (word & SESSION_GATE_ARM && s->page->stopped_logging && !vu_any_ring_started(s))
-		page_commit(s->page->trip.word, word); /* in force with the word itself */
+	keep_trip(s, word);
 	page_commit(s->page->gate.word, word);
 	vu_point("gate-heard");
-	s->backend->ops->carry(
-		s->backend, vu_gate_carries(s), s->page->gate.word & SESSION_GATE_FENCE);
+	tell_carry(s);
 	if (!vu_gate_carries(s))
 		take_up_again(s);
 	vu_changed(s);

@@ -440,6 +440,87 @@ START_TEST(nobody_stops_with_what_is_not_stored)
 }
 END_TEST
 
+#define ARM_AND(n, flags) session_gate_word(n, SESSION_GATE_ARM | (flags))
+
+static bool has_tripped(void *arg)
+{
+	return page_gate_has_tripped(((struct rig *)arg)->page);
+}
+
+/*
+ * The machine moves, and what is in flight does not end: it is carried, and the machine leaves when
+ * that is stored. The words for that come one after the other, and the gate is shut all the time.
+ */
+static void leave_carried(struct vmm *v)
+{
+	const struct vu_vring_state ring = {0, 0};
+	struct vu_vring_state state;
+	uint32_t base;
+	int fd;
+
+	connect_ring(v);
+	base = vmm_get_base(v);
+	vmm_ask(v, 1, false, 0);
+	mark_first_in_flight(v);
+	/* It does not end, as with a disk that does nothing, since it is carried before. */
+	rig_tell_gate(&v->rig, CARRY(1));
+	rig_until_settled(&v->rig);
+	vmm_set_inflight(v);
+	vmm_start_ring(v, base);
+	log_writes(v, true);
+	rig_send(&v->rig, VU_GET_VRING_BASE, 0, &ring, sizeof(ring), NULL, 0);
+	rig_until(&v->rig, is_at_work, &v->rig);
+	rig_tell_gate(&v->rig, ARM_AND(2, SESSION_GATE_CARRY));
+	rig_until(&v->rig, has_tripped, &v->rig);
+	rig_until_settled(&v->rig);
+	rig_tell_gate(&v->rig, ARM_AND(3, SESSION_GATE_CARRY | SESSION_GATE_FENCE));
+	rig_until_settled(&v->rig);
+	expect_no_answer(v);
+	rig_tell_gate(&v->rig, ARM_AND(4, SESSION_GATE_CARRY | SESSION_GATE_STORED));
+	rig_reply(&v->rig, VU_GET_VRING_BASE, &state, sizeof(state), &fd);
+	ck_assert_uint_eq(state.num, 1);
+	ck_assert(page_gate_has_tripped(v->rig.page));
+}
+
+static unsigned int carried_away_and_back(unsigned int kill_at)
+{
+	unsigned int deaths;
+	struct vmm v;
+
+	vmm_open(&v, (struct rig_options){.kill_at = kill_at, .drain_timeout_ms = 600000});
+	leave_carried(&v);
+	rig_until_settled(&v.rig);
+	ck_assert(!page_gate_came_back(v.rig.page));
+	vmm_set_inflight(&v);
+	vmm_start_ring(&v, 1);
+	ck_assert(page_gate_came_back(v.rig.page));
+	look_nothing_comes(&v);
+	rig_tell_gate(&v.rig, ARM(5));
+	vmm_await(&v, 1);
+	ck_assert(!page_gate_has_tripped(v.rig.page));
+	ck_assert_uint_eq(v.rig.page->requests_completed, 1);
+	deaths = v.rig.deaths;
+	vmm_close(&v);
+	return deaths;
+}
+
+START_TEST(it_leaves_with_what_is_stored)
+{
+	ck_assert_uint_eq(carried_away_and_back(0), 0);
+}
+END_TEST
+
+START_TEST(carried_and_killed_at_every_point)
+{
+	unsigned int n = 1;
+
+	while (carried_away_and_back(n))
+		n++;
+	ck_assert_uint_gt(n, 100);
+	printf("carried: killed at %u points\n", n - 1);
+}
+END_TEST
+
 /* Nobody stores it: the VMM does not wait for ever, and has its requests done when it comes again. */
 START_TEST(not_stored_it_is_sent_off)
 {
@@ -468,4 +549,4 @@ UNIT_MAIN(nothing_passes_a_shut_gate, killed_at_every_point, a_successor_is_as_s
 	armed_it_shuts_as_the_machine_leaves, armed_and_killed_at_every_point,
 	armed_too_late_it_shuts_at_once, nobody_is_let_in_while_it_is_away,
 	replays_wait_behind_a_settled_gate, nobody_stops_with_what_is_not_stored,
-	not_stored_it_is_sent_off)
+	it_leaves_with_what_is_stored, carried_and_killed_at_every_point, not_stored_it_is_sent_off)
