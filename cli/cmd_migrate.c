@@ -180,6 +180,8 @@ const struct cmd cmd_migrate = {
 				.help = "where the memory is sent, tcp://HOST; else libvirt knows"},
 			{"--timeout", "timeout_ms", CMD_NUMBER, "MS",
 				.help = "give it up after so long; a domain only"},
+			{"--carry", "carry_ms", CMD_NUMBER, "MS",
+				.help = "what does not end in so long is done there, if it can be"},
 		},
 	.run = migrate_run,
 };

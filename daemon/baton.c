@@ -175,12 +175,13 @@ int baton_keep(
 	struct baton *b, enum baton_state state, uint64_t epoch, const char *text, struct err *e)
 {
 	static const char sql[] =
-		"INSERT OR REPLACE INTO baton (move, vm, state, epoch, peer, text)"
-		" VALUES (?, ?, ?, ?, ?, ?)";
+		"INSERT OR REPLACE INTO baton (move, vm, state, epoch, peer, text, carry_ms)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?)";
 
 	return store_run(registry_store(b->d->registry), sql,
 		STORE_BIND(STORE_TEXT(b->move), STORE_TEXT(b->vm), STORE_INT(state),
-			STORE_INT((int64_t)epoch), STORE_TEXT(b->peer), STORE_TEXT(text)),
+			STORE_INT((int64_t)epoch), STORE_TEXT(b->peer), STORE_TEXT(text),
+			STORE_INT((int64_t)b->carry_ms)),
 		NULL, NULL, e);
 }
 
@@ -198,7 +199,23 @@ void baton_now(struct baton *b, enum baton_state state, uint64_t epoch)
 		(unsigned long long)epoch, b->move);
 	b->state = state;
 	b->epoch = epoch;
+	baton_carry_reset(b);
 	baton_apply(b);
+}
+
+int baton_keep_text(struct baton *b, const char *text, struct err *e)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		return err_set(e, ERR_FAILED, "MEMORY", "no memory for the baton");
+	if (baton_keep(b, b->state, b->epoch, text, e) < 0) {
+		free(copy);
+		return -1;
+	}
+	free(b->text);
+	b->text = copy;
+	return 0;
 }
 
 int baton_set(
@@ -249,6 +266,13 @@ int baton_turn(struct daemon *d, struct attachment *a, struct err *e)
 	return incoming_fill(d, a, e);
 }
 
+const struct err *baton_is_stuck(struct daemon *d, const char *vm)
+{
+	const struct baton *b = baton_by_vm(d, vm);
+
+	return b && b->stuck.kind != ERR_NONE ? &b->stuck : NULL;
+}
+
 void baton_looked(struct daemon *d, struct attachment *a)
 {
 	struct baton *b = baton_by_vm(d, a->spec.vm);
@@ -288,6 +312,7 @@ void baton_free(struct baton *b)
 	channel_close(b->channel);
 	json_free(b->map);
 	list_remove(&b->node);
+	free(b->carried);
 	free(b->text);
 	free(b);
 }
@@ -333,6 +358,7 @@ static int load_row(void *arg, const struct store_row *row)
 	if (!b)
 		return -1;
 	b->epoch = (uint64_t)store_row_int(row, 3);
+	b->carry_ms = (uint64_t)store_row_int(row, 6);
 	free(b->text);
 	b->text = strdup(text);
 	return b->text ? 0 : -1;
@@ -340,7 +366,7 @@ static int load_row(void *arg, const struct store_row *row)
 
 int batons_load(struct daemon *d, struct err *e)
 {
-	static const char sql[] = "SELECT move, vm, state, epoch, peer, text FROM baton";
+	static const char sql[] = "SELECT move, vm, state, epoch, peer, text, carry_ms FROM baton";
 
 	return store_run(d->store, sql, STORE_NO_BIND, load_row, d, e);
 }
@@ -357,7 +383,7 @@ static void begin_one(struct baton *b)
 		return;
 	while ((a = baton_next(b, a))) {
 		a->baton = effects[b->state].baton;
-		a->gate = effects[b->state].gate;
+		a->gate = b->state == BATON_READY ? baton_carry_gate(b, a) : effects[b->state].gate;
 		a->gate_word = 0;
 	}
 }

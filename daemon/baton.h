@@ -10,7 +10,8 @@
 
 struct daemon;
 
-#define BATON_MOVE_SIZE 33 /* of a move's name: 32 digits, terminated */
+#define BATON_MOVE_SIZE    33    /* of a move's name: 32 digits, terminated */
+#define BATON_CARRY_MAX_MS 8000u /* less than a worker lets its VMM wait */
 
 #define BATON_SCHEMA                                                                               \
 	"CREATE TABLE baton ("                                                                     \
@@ -55,6 +56,9 @@ bool baton_keeps(struct daemon *d, const struct attachment *a);
 /* At the source: false if the VM is not about to leave (any more), else how far that is. */
 bool baton_is_leaving(struct daemon *d, const char *vm, enum baton_state *state);
 
+/* Why it cannot leave, though its VMM has stopped; NULL: there is nothing of the kind. */
+const struct err *baton_is_stuck(struct daemon *d, const char *vm);
+
 /* The supervisor has looked at it. */
 void baton_looked(struct daemon *d, struct attachment *a);
 /* Its worker is dead: the page, before the next one is idle, or is so no more. 0 or -1. */
@@ -66,9 +70,11 @@ int baton_turn(struct daemon *d, struct attachment *a, struct err *e);
  * Reserves there and arms here: from then on the baton goes when the VMM stops the VM to move it,
  * and comes back when the VMM starts it again here. `map` (or NULL): names there. The document is what
  * the destination has: its attachments. -1: nothing was begun.
+ * `carry_ms`: requests that do not end in that time after the VMM has stopped are carried, if it can be
+ * shown that they are not done here; 0: they are waited for.
  */
 int baton_start(struct daemon *d, const char *vm, const char *uri, const struct json *map,
-	baton_done_fn *done, void *arg, struct err *e);
+	uint64_t carry_ms, baton_done_fn *done, void *arg, struct err *e);
 
 /* Waits until the VM runs there, then takes away what it had here. */
 int baton_finish(struct daemon *d, const char *vm, baton_done_fn *done, void *arg, struct err *e);
@@ -99,6 +105,9 @@ int baton_may_reserve(struct daemon *d, const char *move, const char *vm, struct
 /* In the transaction that keeps the attachments; afterwards baton_reserved(). */
 int baton_keep_reserved(struct daemon *d, const char *move, const char *vm, struct err *e);
 void baton_reserved(struct daemon *d, const char *move, const char *vm);
+
+/* What is in flight at the source, which cannot end there: kept from now on, in place of what was. */
+int baton_store(struct daemon *d, const char *move, const char *state, struct err *e);
 
 /*
  * 1: it is ours from now on, or was already; 0: not, and with this epoch never will be (e says why);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of the baton share: baton.c, baton_source.c, baton_there.c. */
+/* What the files of the baton share. */
 #pragma once
 
 #include "daemon/baton.h"
 #include "daemon/daemon.h"
 #include "lib/list.h"
+#include "lib/migrate/iostate.h"
 
 enum baton_wish { WISH_NONE, WISH_FINISH, WISH_ABORT };
 
@@ -22,7 +23,11 @@ struct baton {
 	enum baton_state state;
 	uint64_t epoch;
 	char peer[CHANNEL_URI_MAX];
-	char *text; /* source: the I/O state that is on its way, or "" */
+	/*
+	 * An I/O state, or "". Source: in READY, of what is carried, and stored there; in LEFT, what is on its
+	 * way. Destination: in RESERVED, what is carried there.
+	 */
+	char *text;
 
 	/* of the source */
 	struct channel *channel;
@@ -31,6 +36,9 @@ struct baton {
 	unsigned int syncs;  /* hands that still work; whoever comes last goes on */
 	struct err sync_err; /* of the first that failed */
 	struct watch *again; /* timer: try again */
+	uint64_t carry_ms;   /* how long requests may end by themselves; 0: they are not carried */
+	char *carried;       /* an I/O state that the destination is asked to store, or NULL */
+	struct err stuck;    /* it cannot leave with what is in flight; else of kind ERR_NONE */
 	bool runs_there;     /* it was asked back, and runs */
 	uint64_t nowhere_ms; /* since when neither side has a VMM for it; 0: one has */
 	enum baton_wish wish;
@@ -78,6 +86,9 @@ int baton_set(
 	struct baton *b, enum baton_state state, uint64_t epoch, const char *text, struct err *e);
 void baton_now(struct baton *b, enum baton_state state, uint64_t epoch);
 
+/* The row, in the state that it has, with another text; in memory, too. */
+int baton_keep_text(struct baton *b, const char *text, struct err *e);
+
 /* The attachments of the VM, one after the other. */
 struct attachment *baton_next(struct baton *b, struct attachment *after);
 /* Its domain's libvirt is there, and has no VMM for it (any more). */
@@ -114,6 +125,25 @@ void baton_lease_look(struct daemon *d, struct attachment *a);
 /* baton_there.c */
 int baton_refuse_reserved(struct baton *b, struct err *e);
 int baton_end_granted(struct baton *b, struct err *e);
+/* What its page says, if it has one and can move. */
+bool baton_look_at(const struct attachment *a, struct session_status *status);
+
+/* --- baton_carry.c: with READY, requests that do not end --------------------------------------- */
+
+/* The VMM may have stopped, and waits. */
+void baton_carry(struct baton *b);
+/* Whatever is under way: gives up what has lasted too long. */
+void baton_carry_late(struct baton *b);
+/* The VM goes on here: as if nothing had been. 0, or -1: it is in the row still. */
+int baton_carry_forget(struct baton *b, struct err *e);
+/* The same, but for the row: there is a new one. */
+void baton_carry_reset(struct baton *b);
+/* Some of its requests are carried, and stored there. */
+bool baton_is_stored(const struct attachment *a);
+/* Of those attachments, what was stored is what leaves. */
+int baton_carry_into(const struct baton *b, struct iostate *s, struct err *e);
+/* After a start of the daemon: what its gate was told, and should be. */
+unsigned int baton_carry_gate(const struct baton *b, struct attachment *a);
 
 /* --- baton_call.c: asking the destination ------------------------------------------------------ */
 

@@ -131,7 +131,7 @@ static void ask_reserve(struct baton *b)
 
 /* --- passing it ------------------------------------------------------------------------------- */
 
-static bool look_at(const struct attachment *a, struct session_status *status)
+bool baton_look_at(const struct attachment *a, struct session_status *status)
 {
 	return a->kept == KEPT_ATTACHED && a->page_fd >= 0 &&
 	       session_page_status(a->page_fd, status, NULL) == 0;
@@ -145,7 +145,8 @@ bool baton_has_stopped(struct baton *b)
 	while ((a = baton_next(b, a))) {
 		struct session_status status;
 
-		if (!look_at(a, &status) || status.started || status.gate_word != a->gate_word ||
+		if (!baton_look_at(a, &status) || status.started ||
+			status.gate_word != a->gate_word ||
 			(status.tripped && (!status.settled || status.torn)))
 			return false;
 		tripped += status.tripped;
@@ -160,7 +161,7 @@ bool baton_goes_on_here(struct baton *b)
 	while ((a = baton_next(b, a))) {
 		struct session_status status;
 
-		if (!look_at(a, &status))
+		if (!baton_look_at(a, &status))
 			continue;
 		if (b->state == BATON_READY ? status.came_back && status.gate_word == a->gate_word
 					    : status.started)
@@ -178,8 +179,8 @@ static void leave(struct baton *b)
 	if (!baton_has_stopped(b)) /* it goes on here: nothing has happened */
 		return;
 	s = iostate_collect(b->d, b->vm, &e);
-	text = s ? iostate_to_text(s) : NULL;
-	if (s && !text)
+	text = s && baton_carry_into(b, s, &e) == 0 ? iostate_to_text(s) : NULL;
+	if (s && !text && e.kind == ERR_NONE)
 		err_set(&e, ERR_FAILED, "MEMORY", "no memory for the I/O state");
 	if (!text || baton_set(b, BATON_LEFT, b->epoch + 1, text, &e) < 0) {
 		log_error("%s: cannot leave: %s", b->vm, e.msg);
@@ -215,7 +216,11 @@ static void name_to_sync(const struct attachment *a, char path[PATH_MAX])
 		str_copy(path, PATH_MAX, a->spec.node);
 }
 
-/* What was written is on the disk before another host reads it; a network has nothing to sync. */
+/*
+ * What was written is on the disk before another host reads it; a network has nothing to sync. Where requests are carried the path
+ * leads nowhere any more. Nothing that was written is in a cache of this host's there (MIG-CACHE), and
+ * what the volume itself has not made durable, it does when the guest asks for it by the other path.
+ */
 static void sync_disks(struct baton *b)
 {
 	struct attachment *a = NULL;
@@ -228,7 +233,7 @@ static void sync_disks(struct baton *b)
 		const char *const words[HAND_WORDS] = {"sync", path, NULL};
 		struct err e = ERR_INIT;
 
-		if (tap_node_is(a->spec.node))
+		if (tap_node_is(a->spec.node) || baton_is_stored(a))
 			continue;
 		name_to_sync(a, path);
 		b->syncs++;
@@ -396,16 +401,31 @@ static void ask_running(struct baton *b)
 
 /* --- one step --------------------------------------------------------------------------------- */
 
+static void go_on_here(struct baton *b)
+{
+	struct err e = ERR_INIT;
+
+	if (baton_carry_forget(b, &e) < 0) {
+		log_error("%s: %s", b->vm, e.msg);
+		baton_try_later(b, BATON_AGAIN_MS);
+		return;
+	}
+	log_info("%s: goes on here, and may move again", b->vm);
+	baton_apply(b);
+}
+
 static void step_ready(struct baton *b)
 {
-	if (b->wish == WISH_ABORT) {
+	if (b->wish == WISH_FINISH && b->stuck.kind != ERR_NONE)
+		baton_tell(b, NULL, 0, &b->stuck);
+	else if (b->wish == WISH_ABORT)
 		baton_keep_here(b);
-	} else if (baton_goes_on_here(b)) {
-		log_info("%s: goes on here, and may move again", b->vm);
-		baton_apply(b);
-	} else if (baton_has_stopped(b)) {
+	else if (baton_goes_on_here(b))
+		go_on_here(b);
+	else if (baton_has_stopped(b))
 		sync_disks(b);
-	}
+	else if (b->carry_ms)
+		baton_carry(b);
 }
 
 /* Somebody waits for it; or it is a domain, of which libvirt takes care on both sides. */
@@ -423,6 +443,8 @@ bool baton_is_wanted_back(struct baton *b)
 
 void baton_step(struct baton *b)
 {
+	if (b->state == BATON_READY && b->carry_ms)
+		baton_carry_late(b);
 	if (b->calling || b->passing)
 		return;
 	if (baton_is_lease(b)) {

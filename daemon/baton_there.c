@@ -106,7 +106,7 @@ static int refuse_unknown(struct daemon *d, const char *move, struct err *e)
 	return b ? baton_set(b, BATON_REFUSED, 0, "", e) : -1;
 }
 
-/* --- granting --------------------------------------------------------------------------------- */
+/* --- storing, and granting --------------------------------------------------------------------------------- */
 
 /* The n-th of the state, by its name. */
 static struct attachment *find_by_name(struct baton *b, const struct iostate *s, uint32_t n)
@@ -147,6 +147,23 @@ static int check_all(struct baton *b, const struct iostate *s, struct err *e)
 		if (check_one(b, s, n, e) < 0)
 			return -1;
 	return 0;
+}
+
+int baton_store(struct daemon *d, const char *move, const char *state, struct err *e)
+{
+	struct baton *b = baton_by_move(d, move);
+	auto_iostate struct iostate *s = NULL;
+
+	if (!b || b->state != BATON_RESERVED)
+		return err_set(e, ERR_REFUSED, "MIG-REFUSED", "nothing is reserved for this move");
+	s = iostate_of_text(state, e);
+	if (!s)
+		return -1;
+	for (uint32_t n = 0; n < s->attachment_count; n++)
+		if (check_one(b, s, n, e) < 0)
+			return -1;
+	fault_point("baton.storing");
+	return baton_keep_text(b, state, e);
 }
 
 /* The state to each attachment, here and in the store: half of it is nothing (a rollback follows). */

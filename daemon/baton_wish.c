@@ -54,8 +54,8 @@ struct baton *baton_new_lease(
 					    : baton_new(d, move, vm, BATON_PEER_LEASE, state, e);
 }
 
-static struct baton *start_row(
-	struct daemon *d, const char *vm, const char *uri, const struct json *map, struct err *e)
+static struct baton *start_row(struct daemon *d, const char *vm, const char *uri,
+	const struct json *map, uint64_t carry_ms, struct err *e)
 {
 	char move[BATON_MOVE_SIZE];
 	struct baton *b, *old = baton_by_vm(d, vm);
@@ -69,16 +69,18 @@ static struct baton *start_row(
 		baton_free(old);
 	}
 	b = baton_new(d, move, vm, uri, BATON_ASKING, e);
-	if (b)
-		b->map = json_share(map);
+	if (!b)
+		return NULL;
+	b->map = json_share(map);
+	b->carry_ms = carry_ms;
 	return b;
 }
 
 int baton_start(struct daemon *d, const char *vm, const char *uri, const struct json *map,
-	baton_done_fn *done, void *arg, struct err *e)
+	uint64_t carry_ms, baton_done_fn *done, void *arg, struct err *e)
 {
 	auto_iostate struct iostate *s = iostate_describe(d, vm, e);
-	struct baton *b = s ? start_row(d, vm, uri, map, e) : NULL;
+	struct baton *b = s ? start_row(d, vm, uri, map, carry_ms, e) : NULL;
 
 	if (!b)
 		return -1;

@@ -59,6 +59,7 @@ const struct method dispatch_methods[] = {
 		.run = do_check_move},
 	{MANAGER("Reserve"), ROLE_CHANGE, LOCK_JOB, .params = &do_reserve_params,
 		.run = do_reserve},
+	{MANAGER("Store"), ROLE_CHANGE, LOCK_NONE, .params = &do_store_params, .run = do_store},
 	{MANAGER("Grant"), ROLE_CHANGE, LOCK_NONE, .params = &do_grant_params, .run = do_grant},
 	{MANAGER("Revoke"), ROLE_CHANGE, LOCK_NONE, .params = &do_revoke_params, .run = do_revoke},
 	{MANAGER("EndMove"), ROLE_CHANGE, LOCK_NONE, .params = &do_move_params, .run = do_end_move},

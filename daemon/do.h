@@ -64,11 +64,13 @@ extern const struct json_params do_check_move_params;
 
 /* do_migrate.c */
 void do_migrate(struct request *rq, const void *args);
+void do_store(struct request *rq, const void *args);
 void do_grant(struct request *rq, const void *args);
 void do_revoke(struct request *rq, const void *args);
 void do_end_move(struct request *rq, const void *args);
 void do_show_move(struct request *rq, const void *args);
 extern const struct json_params do_migrate_params;
+extern const struct json_params do_store_params;
 extern const struct json_params do_grant_params;
 extern const struct json_params do_revoke_params;
 extern const struct json_params do_move_params;

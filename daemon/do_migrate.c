@@ -21,7 +21,7 @@
 
 struct migrate_args {
 	const char *vm, *destination, *step, *iovd, *address;
-	uint64_t timeout_ms;
+	uint64_t timeout_ms, carry_ms;
 	const struct json *map;
 };
 
@@ -34,6 +34,8 @@ static const struct json_field migrate_fields[] = {
 	{"iovd", JSON_FIELD_STRING, .offset = offsetof(struct migrate_args, iovd)},
 	{"address", JSON_FIELD_STRING, .offset = offsetof(struct migrate_args, address)},
 	{"timeout_ms", JSON_FIELD_U64, .offset = offsetof(struct migrate_args, timeout_ms)},
+	{"carry_ms", JSON_FIELD_U64, .max = BATON_CARRY_MAX_MS,
+		.offset = offsetof(struct migrate_args, carry_ms)},
 };
 const struct json_params do_migrate_params = {
 	migrate_fields, ARRAY_SIZE(migrate_fields), sizeof(struct migrate_args)};
@@ -91,7 +93,7 @@ static int step_begin(struct moving *m, const struct migrate_args *a, struct err
 {
 	if (explain_refuse_move(m->d, m->vm, e) < 0)
 		return -1;
-	return baton_start(m->d, m->vm, peer_of(a), a->map, moving_done, m, e);
+	return baton_start(m->d, m->vm, peer_of(a), a->map, a->carry_ms, moving_done, m, e);
 }
 
 static int step_follow(struct moving *m, const struct migrate_args *a, struct err *e)
@@ -189,6 +191,7 @@ static int migrate_whole(
 		.address = a->address,
 		.map = a->map,
 		.timeout_ms = a->timeout_ms,
+		.carry_ms = a->carry_ms,
 	};
 
 	return domain_move_start(rq, &wish, e);
@@ -231,8 +234,15 @@ static const struct json_field move_fields[] = {
 	{"state", JSON_FIELD_STRING, .required = true, .max = VARLINK_MAX_MESSAGE,
 		.offset = offsetof(struct move_args, state)},
 };
+static const struct json_field store_fields[] = {
+	{"move", JSON_FIELD_STRING, .required = true, .offset = offsetof(struct move_args, move)},
+	{"state", JSON_FIELD_STRING, .required = true, .max = VARLINK_MAX_MESSAGE,
+		.offset = offsetof(struct move_args, state)},
+};
 const struct json_params do_grant_params = {
 	move_fields, ARRAY_SIZE(move_fields), sizeof(struct move_args)};
+const struct json_params do_store_params = {
+	store_fields, ARRAY_SIZE(store_fields), sizeof(struct move_args)};
 const struct json_params do_revoke_params = {move_fields, 2, sizeof(struct move_args)};
 const struct json_params do_move_params = {move_fields, 1, sizeof(struct move_args)};
 
@@ -245,6 +255,21 @@ static bool refuse_name(struct request *rq, const char *move)
 	err_set(&e, ERR_USAGE, JSON_CODE_PARAM, "this is no name of a move");
 	request_fail(rq, &e);
 	return true;
+}
+
+void do_store(struct request *rq, const void *args)
+{
+	const struct move_args *a = args;
+	struct err e = ERR_INIT;
+
+	if (refuse_name(rq, a->move))
+		return;
+	if (baton_store(request_daemon(rq), a->move, a->state, &e) < 0) {
+		request_fail(rq, &e);
+		return;
+	}
+	request_begin_reply(rq);
+	request_send_reply(rq);
 }
 
 void do_grant(struct request *rq, const void *args)

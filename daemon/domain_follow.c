@@ -264,6 +264,18 @@ static void looked(void *arg, const struct virt_answer *answer, const struct err
 		follow(m, answer);
 }
 
+/* Its QEMU would not answer, nor libvirt hear meanwhile that it is given up. */
+static bool waits_for_rings(const struct domain_move *m)
+{
+	list_for_each (node, registry_list(m->d->registry)) {
+		const struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (strcmp(a->spec.vm, m->vm) == 0 && a->tripped_ms)
+			return m->phase == MOVE_SENDING;
+	}
+	return false;
+}
+
 static void look(void *arg, unsigned int events)
 {
 	struct domain_move *m = arg;
@@ -271,6 +283,10 @@ static void look(void *arg, unsigned int events)
 	struct err e = ERR_INIT;
 
 	(void)events;
+	if (waits_for_rings(m)) {
+		move_look_later(m);
+		return;
+	}
 	m->look = virt_do(domains_virt(m->d->domains), &ask, looked, m, &e);
 	if (!m->look)
 		move_look_later(m);

@@ -98,6 +98,7 @@ static int say_given_up(struct err *e, const char *evidence)
 static void migrated(void *arg, const struct virt_answer *answer, const struct err *e)
 {
 	struct domain_move *m = arg;
+	const struct err *stuck = baton_is_stuck(m->d, m->vm);
 
 	(void)answer;
 	m->call = NULL;
@@ -110,7 +111,7 @@ static void migrated(void *arg, const struct virt_answer *answer, const struct e
 		move_end(m);
 		return;
 	}
-	m->why = *e;
+	m->why = stuck ? *stuck : *e;
 	if (m->given_up)
 		say_given_up(&m->why, e->msg);
 	log_warning("%s: %s", m->vm, e->msg);
@@ -246,7 +247,7 @@ static void judged(void *arg, const char *reply, size_t len, const struct err *e
 	}
 	m->percent = RESERVE_PERCENT;
 	job_progress(m->job, m->percent, "reserving at the destination");
-	if (baton_start(m->d, m->vm, m->iovd, m->map, reserved, m, &own) < 0)
+	if (baton_start(m->d, m->vm, m->iovd, m->map, m->carry_ms, reserved, m, &own) < 0)
 		move_fail(m, &own);
 }
 
@@ -259,14 +260,27 @@ static void stopped(void *arg, const struct virt_answer *answer, const struct er
 		log_warning("a move cannot be given up: %s", e->msg);
 }
 
+static void stop(struct daemon *d, const char *uuid)
+{
+	const struct virt_ask ask = {.op = VIRT_STOP_JOB, .domain = uuid};
+	struct err e = ERR_INIT;
+
+	if (!virt_do(domains_virt(d->domains), &ask, stopped, NULL, &e))
+		stopped(NULL, NULL, &e);
+}
+
 /* libvirt's call then fails, and the rest follows of that. */
 void move_stop(struct domain_move *m)
 {
-	const struct virt_ask ask = {.op = VIRT_STOP_JOB, .domain = m->uuid};
-	struct err e = ERR_INIT;
+	stop(m->d, m->uuid);
+}
 
-	if (!virt_do(domains_virt(m->d->domains), &ask, stopped, NULL, &e))
-		stopped(NULL, NULL, &e);
+void domain_move_give_up(struct daemon *d, const char *vm)
+{
+	const struct domain *domain = domain_move_domain(d, vm);
+
+	if (domain)
+		stop(d, domain->uuid);
 }
 
 /* It may be too early for that, or not have been heard: each look tells it again. */
@@ -351,6 +365,7 @@ static int move_take(struct domain_move *m, const struct domain_move_wish *wish,
 		!copy(&m->iovd, wish->iovd ? wish->iovd : wish->destination))
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory to move a domain");
 	m->map = json_share(wish->map);
+	m->carry_ms = wish->carry_ms;
 	if (wish->timeout_ms)
 		m->timeout = loop->ops->add_timer(loop, wish->timeout_ms, move_late, m, e);
 	return wish->timeout_ms && !m->timeout ? -1 : 0;

@@ -17,6 +17,7 @@ struct domain_move_wish {
 	const char *address;     /* where QEMU's stream goes; NULL: libvirt knows */
 	const struct json *map;  /* names there, or NULL */
 	uint64_t timeout_ms;     /* then it is given up; 0: never */
+	uint64_t carry_ms;       /* as of baton_start() */
 };
 
 /* A job that answers `rq`. -1 with e set: nothing was begun, and `rq` is the caller's. */
@@ -30,6 +31,9 @@ const struct domain *domain_move_domain(struct daemon *d, const char *vm);
  * whichever end that comes to.
  */
 void domain_move_follow(struct daemon *d, const char *vm);
+
+/* It cannot leave (baton_is_stuck()): libvirt is told to give its migration up, if it is a domain. */
+void domain_move_give_up(struct daemon *d, const char *vm);
 
 /* After a start: whatever move a domain was in is followed to its end. */
 void domain_moves_begin(struct daemon *d);

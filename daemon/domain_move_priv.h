@@ -22,6 +22,7 @@ struct domain_move {
 	char vm[REGISTRY_NAME_MAX], uuid[VIRT_UUID_SIZE];
 	char *destination, *iovd, *address;
 	struct json *map;
+	uint64_t carry_ms;
 	struct json *there;     /* what was reserved there */
 	struct virt_call *call; /* libvirt's migration; NULL: none, or it has ended */
 	struct virt_call *look;

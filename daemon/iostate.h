@@ -19,6 +19,10 @@ struct daemon;
  */
 struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e);
 
+/* The same, of those attachments that are wanted. */
+struct iostate *iostate_collect_some(struct daemon *d, const char *vm,
+	bool (*is_wanted)(const struct attachment *a), struct err *e);
+
 /*
  * The same of attachments that need not rest: without rings and requests, to say what they are.
  * NULL with e set: there is no such VM, or one of them goes by a path that cannot move (PATH).

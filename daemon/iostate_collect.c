@@ -279,8 +279,13 @@ static void set_origin(struct iostate_origin *to, const char *vm)
 		to->host[0] = '\0';
 }
 
-/* `unfit` (or NULL: they are an error) hears of those that cannot be collected. */
-static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest,
+typedef bool wanted_fn(const struct attachment *a);
+
+/*
+ * `is_wanted` (or NULL: all are) picks; `unfit` (or NULL: they are an error) hears of those that cannot be
+ * collected.
+ */
+static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest, wanted_fn *is_wanted,
 	iostate_unfit_fn *unfit, void *arg, struct err *e)
 {
 	size_t told = 0;
@@ -293,7 +298,7 @@ static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest,
 		struct attachment *a = list_entry(node, struct attachment, node);
 
 		registry_look(d->registry, a);
-		if (strcmp(a->spec.vm, vm) != 0)
+		if (strcmp(a->spec.vm, vm) != 0 || (is_wanted && !is_wanted(a)))
 			continue;
 		if (collect_one(d, a, at_rest, s, e) < 0) {
 			if (!unfit)
@@ -314,16 +319,22 @@ static struct iostate *collect(struct daemon *d, const char *vm, bool at_rest,
 
 struct iostate *iostate_collect(struct daemon *d, const char *vm, struct err *e)
 {
-	return collect(d, vm, true, NULL, NULL, e);
+	return collect(d, vm, true, NULL, NULL, NULL, e);
+}
+
+struct iostate *iostate_collect_some(
+	struct daemon *d, const char *vm, wanted_fn *is_wanted, struct err *e)
+{
+	return collect(d, vm, true, is_wanted, NULL, NULL, e);
 }
 
 struct iostate *iostate_describe(struct daemon *d, const char *vm, struct err *e)
 {
-	return collect(d, vm, false, NULL, NULL, e);
+	return collect(d, vm, false, NULL, NULL, NULL, e);
 }
 
 struct iostate *iostate_describe_fit(
 	struct daemon *d, const char *vm, iostate_unfit_fn *unfit, void *arg, struct err *e)
 {
-	return collect(d, vm, false, unfit, arg, e);
+	return collect(d, vm, false, NULL, unfit, arg, e);
 }

@@ -41,11 +41,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/carry.h"
 #include "daemon/daemon.h"
-#include "daemon/fence.h"
 #include "daemon/supervisor.h"
 #include "lib/log.h"
-#include "lib/nbd_uri.h"
 
 #define HEAR_MS   2000 /* for a worker to hear that its gate is open; later it is told again */
 #define VM_PREFIX "vm:"
@@ -132,30 +131,13 @@ static void gates_wake(struct quiesce *q, const struct err *e)
 	stages_continue(x, e);
 }
 
-/* What has failed has been given up by the kernel, and by nobody else. */
-static bool failed_may_be_done(const struct attachment *a)
-{
-	return nbd_uri_is(a->spec.node) || a->spec.cache != ATTACHMENT_CACHE_NONE ||
-	       !a->disk.is_direct;
-}
-
-/* Some of its requests are over only if the path is ended, and that is not proven. */
-static bool lacks_proof(const struct attachment *a, const struct session_status *status)
-{
-	if (!(a->gate & SESSION_GATE_CARRY))
-		return false;
-	if (!a->spec.rescue.fence[0])
-		return status->hold && failed_may_be_done(a);
-	return a->fencing != FENCING_DONE && (status->hold || a->fencing);
-}
-
-/* The same, and there is no command that could prove it. */
+/* Nothing shows that what has failed is over, and there is no command that could. */
 static bool has_no_proof(const struct attachment *a)
 {
 	struct session_status status;
 
 	return !a->spec.rescue.fence[0] && a->page_fd >= 0 &&
-	       session_page_status(a->page_fd, &status, NULL) == 0 && lacks_proof(a, &status);
+	       session_page_status(a->page_fd, &status, NULL) == 0 && carry_lacks_proof(a, &status);
 }
 
 /* What a worker's page says of the word that it was told: it has heard it, and drained if asked. */
@@ -165,7 +147,7 @@ static bool gate_is_as_wanted(const struct attachment *a)
 
 	if (a->page_fd < 0 || session_page_status(a->page_fd, &status, NULL) < 0)
 		return false;
-	if (status.gate_word != a->gate_word || lacks_proof(a, &status))
+	if (status.gate_word != a->gate_word || carry_lacks_proof(a, &status))
 		return false;
 	return status.settled || !(a->gate & SESSION_GATE_SHUT);
 }
@@ -313,43 +295,14 @@ static void shut_late(void *arg, unsigned int events)
 
 /* --- ending paths ----------------------------------------------------------------------------- */
 
-/* It may outlive the operation. */
-struct path_end {
-	struct quiesce *q; /* good as long as the attachment is at it (FENCING_RUNS) */
-	struct daemon *d;
-	char id[KEEPER_ID_SIZE];
-};
-
-static void path_ended(void *arg, const struct err *e)
+static void path_ended(void *arg, struct attachment *a, const struct err *e)
 {
-	struct path_end p = *(struct path_end *)arg;
-	struct attachment *a = registry_by_id(p.d->registry, p.id);
+	struct quiesce *q = arg;
 
-	free(arg);
-	if (!a || a->fencing != FENCING_RUNS)
-		return;
-	a->fencing = e ? FENCING_FAILED : FENCING_DONE;
+	(void)a;
 	if (e)
-		str_copy(p.q->not_fenced, sizeof(p.q->not_fenced), e->msg);
-	gates_look(p.q);
-}
-
-static int path_end(struct quiesce *q, struct attachment *a, struct err *e)
-{
-	struct path_end *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return err_set(e, ERR_FAILED, "MEMORY", "no memory to end a path");
-	p->q = q;
-	p->d = q->d;
-	str_copy(p->id, sizeof(p->id), a->spec.id);
-	a->fencing = FENCING_RUNS;
-	supervisor_set_gate(q->d->supervisor, a, a->gate | SESSION_GATE_FENCE);
-	if (fence_begin(q->d, &a->spec, path_ended, p, e) == 0)
-		return 0;
-	a->fencing = FENCING_FAILED;
-	free(p);
-	return -1;
+		str_copy(q->not_fenced, sizeof(q->not_fenced), e->msg);
+	gates_look(q);
 }
 
 /* How long they may end by themselves; a command needs its time, too. */
@@ -372,7 +325,8 @@ static void shut_slow(void *arg, unsigned int events)
 	for (unsigned int i = 0; i < q->count; i++) {
 		struct attachment *a = q->members[i];
 
-		if (a->spec.rescue.fence[0] && !gate_is_as_wanted(a) && path_end(q, a, &e) < 0)
+		if (a->spec.rescue.fence[0] && !gate_is_as_wanted(a) &&
+			carry_end_path(q->d, a, path_ended, q, &e) < 0)
 			str_copy(q->not_fenced, sizeof(q->not_fenced), e.msg);
 	}
 	q->d->loop->ops->set_timer(q->timer, q->timeout_ms - patience_ms(q));

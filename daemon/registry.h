@@ -158,7 +158,13 @@ enum attachment_baton {
 enum attachment_kept { KEPT_PREPARING, KEPT_ATTACHED, KEPT_DETACHING };
 
 /* What has come of ending its path (daemon/fence.h), while requests are to be carried. */
-enum attachment_fencing { FENCING_NONE, FENCING_RUNS, FENCING_FAILED, FENCING_DONE };
+enum attachment_fencing {
+	FENCING_NONE,
+	FENCING_RUNS,
+	FENCING_FAILED,
+	FENCING_UNKNOWN, /* an earlier daemon has begun it */
+	FENCING_DONE
+};
 
 /* The lease on its volume, if it has one (daemon/lease.h). */
 struct attachment_lease {
@@ -232,7 +238,8 @@ struct attachment {
 	bool connected;                  /* when it was last looked at */
 	unsigned int gate;               /* what is wanted: SESSION_GATE_... */
 	uint64_t gate_word;              /* what its worker has to hear for that; 0: nothing yet */
-	enum attachment_fencing fencing; /* of its path, for quiesce */
+	enum attachment_fencing fencing; /* of its path, for quiesce or a move */
+	uint64_t tripped_ms; /* since when its VMM is seen to wait (daemon/baton_carry.c), or 0 */
 	void (*on_gate)(
 		void *arg); /* told when it may have heard, or done so; NULL: nobody waits */
 	void *on_gate_arg;

@@ -70,6 +70,7 @@ static const char *const migrations[] = {
 	"ALTER TABLE attachment ADD COLUMN on_fault INTEGER NOT NULL DEFAULT 0;",
 	"ALTER TABLE attachment ADD COLUMN serial TEXT NOT NULL DEFAULT '';",
 	LEASE_SCHEMA,
+	"ALTER TABLE baton ADD COLUMN carry_ms INTEGER NOT NULL DEFAULT 0;",
 };
 
 const struct store_schema registry_schema = {

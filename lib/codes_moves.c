@@ -72,6 +72,16 @@ static const struct code_page pages[] = {
 			 "attribute.",
 		.seen = "user.iovd.lease: getfattr -d FILE.",
 		.fix = "When no iovd has the file attached: setfattr -x user.iovd.lease FILE."},
+	{"MIG-STUCK", "the machine cannot leave with what is in flight",
+		.cause = "Its VMM has stopped it, and requests of one of its disks did not end in "
+			 "the time that --carry gave them. To be carried to the other host it "
+			 "has to be shown that they are not done here later: they were never "
+			 "sent, or the command of --fence has ended the path.",
+		.seen = "What is in flight, whether there is a command and what it said, and the "
+			"answer of the destination.",
+		.fix = "The machine goes on here: a domain by itself, another one when its VMM is "
+		       "told so, after iovctl migrate VM URI --abort. Look at the disk, or "
+		       "attach it with --fence; or give it more time."},
 	{"MIG-LOST", "the VM runs on neither host",
 		.cause = "Its VMM here and the one there have died while it moved, before one of "
 			 "them had all of it.",

@@ -14,6 +14,7 @@ class Qmp:
         self._sock.connect(str(path))
         self._pending = b""
         self._events = []
+        self.last = {}  # the last event of each name that was read
         self._read(Deadline(20, "QEMU's greeting"))
         self.command("qmp_capabilities")
 
@@ -30,7 +31,10 @@ class Qmp:
                 raise Failed(f"QEMU closed its monitor: {deadline.what}")
             self._pending += data
         line, self._pending = self._pending.split(b"\n", 1)
-        return json.loads(line)
+        message = json.loads(line)
+        if "event" in message:
+            self.last[message["event"]] = message
+        return message
 
     def begin(self, name, **arguments):
         """Sends a command, whose result() is asked for later."""
