@@ -8,6 +8,7 @@ import typing
 
 # What the devices are to the kernel: vendor and device ID in sysfs.
 NVME, IGB, EDU = ("0x1b36", "0x0010"), ("0x8086", "0x10c9"), ("0x1234", "0x11e8")
+VIRTIO_RNG = ("0x1af4", "0x1044")
 
 # A bus of the root port, and the conventional bus of the bridge behind it.
 _BRIDGED = "pcie-pci-bridge,id=bridge,bus={bus},addr=0"
@@ -62,6 +63,12 @@ ROLES = {
     "noacs": Role(0x19, EDU, (_EDU,), port=",disable-acs=on"),
     # One that nothing can reset.
     "bare": Role(0x1A, EDU, (_EDU,), port=None),
+    # One that reports errors of PCI Express (AER): of QEMU's devices only virtio's can.
+    "reports": Role(
+        0x1B,
+        VIRTIO_RNG,
+        ("virtio-rng-pci,id=reports,aer=on,disable-legacy=on,iommu_platform=on,bus={bus}",),
+    ),
 }
 # The same where QEMU cannot make such a root port: a switch that does not promise it either.
 _SWITCHED = Role(

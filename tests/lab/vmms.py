@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 
+import inside
 from inside import Failed, expect, expect_equal, lab_program, load_kvm, program, wait_for
 
 
@@ -92,6 +93,20 @@ def attach(iovd, bdf, vm, *words):
     done = iovd.ok("attach", bdf, vm, *words)["attachment"]
     expect_equal((done["state"], done["path"]), ("ready", "passthrough"), f"{bdf} attached")
     return done
+
+
+@contextlib.contextmanager
+def attached(iovd, bdf, vm, *words):
+    """A function attached, while the context lasts: its id. However that ends, the host has it again, as
+    later topics expect."""
+    attachment = attach(iovd, bdf, vm, *words)["id"]
+    try:
+        yield attachment
+        iovd.ok("detach", attachment)
+    finally:
+        if inside.driver_of(bdf) == "vfio-pci":  # only where the topic failed
+            iovd.iovctl("detach", attachment)
+            inside.unbind(bdf)
 
 
 @contextlib.contextmanager
