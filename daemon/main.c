@@ -33,6 +33,7 @@
 #include "daemon/loop.h"
 #include "daemon/hands.h"
 #include "daemon/notify.h"
+#include "daemon/passthrough.h"
 #include "daemon/reconcile.h"
 #include "daemon/supervisor.h"
 #include "daemon/server.h"
@@ -225,6 +226,7 @@ static void main_tell(void *arg, const char *event, const char *id, const char *
 	vf_given_news(&p->daemon);
 	binding_news(&p->daemon, id);
 	faults_news(p->daemon.faults, event, id);
+	passthrough_news(p->daemon.passthrough, id);
 	config_reader_look(p->daemon.config_reader);
 }
 

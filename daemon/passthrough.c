@@ -172,6 +172,7 @@ struct watched {
 	bool listens;       /* the gate is open */
 	bool was_closed;    /* by somebody, since it was looked at last */
 	bool try_again;     /* the timer is for attach_renew() */
+	ino_t inode;        /* of the device's folder in /sys when it was last looked at; 0: gone */
 };
 
 struct passthrough {
@@ -397,6 +398,17 @@ static struct watched *watched_get(struct passthrough *p, const struct attachmen
 	return w;
 }
 
+/* What is plugged in anew has another one. */
+static ino_t folder_inode(struct daemon *d, const char *id)
+{
+	const char *root = sysroot_path(inventory_sysroot(d->inventory));
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%.4000s/sys/bus/pci/devices/%.64s", root, id);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
 void passthrough_listen(struct passthrough *p, struct attachment *a)
 {
 	struct watched *w = watched_get(p, a);
@@ -405,6 +417,7 @@ void passthrough_listen(struct passthrough *p, struct attachment *a)
 		return;
 	watch_nodes(p, w, a);
 	read_events(p); /* what hands did meanwhile is for nobody */
+	w->inode = folder_inode(p->d, a->spec.device);
 	w->listens = true;
 	w->looks = 0;
 	w->was_closed = w->try_again = false;
@@ -445,6 +458,31 @@ void passthrough_try_again(struct passthrough *p, const struct attachment *a)
 		return;
 	w->try_again = true;
 	p->d->loop->ops->set_timer(w->look_timer, TRY_AGAIN_MS);
+}
+
+/* --- what comes back -------------------------------------------------------------------------- */
+
+/* Nobody has it, and it is gone, or something is in its place: whether that is it, a renewal finds out. */
+void passthrough_news(struct passthrough *p, const char *id)
+{
+	if (!p)
+		return;
+	list_for_each (node, &p->list) {
+		struct watched *w = list_entry(node, struct watched, node);
+		const struct attachment *a = registry_by_id(p->d->registry, w->id);
+		ino_t inode;
+
+		if (!a || strcmp(a->spec.device, id) != 0)
+			continue;
+		inode = folder_inode(p->d, id);
+		if (inode == w->inode)
+			continue;
+		w->inode = inode;
+		if (a->state == ATTACHMENT_READY || a->state == ATTACHMENT_FAILED) {
+			w->try_again = true;
+			p->d->loop->ops->set_timer(w->look_timer, 0);
+		}
+	}
 }
 
 struct passthrough *passthrough_new(struct daemon *d, struct err *e)

@@ -58,6 +58,9 @@ bool passthrough_look(struct passthrough *p, struct attachment *a);
 
 void passthrough_unwatch(struct passthrough *p, const struct attachment *a);
 
+/* A device was plugged in or pulled out, or is another one: those that have it look. NULL is allowed. */
+void passthrough_news(struct passthrough *p, const char *id);
+
 /* attach_renew() is due in a while: the last one did not work out. */
 void passthrough_try_again(struct passthrough *p, const struct attachment *a);
 

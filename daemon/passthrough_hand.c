@@ -155,10 +155,11 @@ static int check_serial(
 	*is = (struct passthrough_identity){.serial = ""};
 	if (pci_config_read(h->root, id, &c) && c.has_serial)
 		snprintf(is->serial, sizeof(is->serial), "0x%" PRIx64, c.serial);
-	if (!wanted[0] || !is->serial[0] || strcmp(wanted, is->serial) == 0)
+	if (!wanted[0] || strcmp(wanted, is->serial) == 0)
 		return 0;
 	err_set(e, ERR_HOST_CHANGED, "DEV-GONE", "another device is at %s now", id);
-	err_evidence(e, "its serial number is %s, and was %s", is->serial, wanted);
+	err_evidence(e, "its serial number is %s, and was %s", is->serial[0] ? is->serial : "none",
+		wanted);
 	return err_fix(e, "put the one that was there back, or detach what was attached");
 }
 
