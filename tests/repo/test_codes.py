@@ -26,6 +26,10 @@ def arguments(source):
     found = set()
     for call in re.finditer(r"\berr_set\(([^;]*?);", source, re.S):
         words = re.match(r'\s*[^,"]+,\s*[^,"]+,\s*("[^"]*"|\w[\w>.-]*)\s*,', call.group(1))
+        either = re.match(r'\s*[^,"]+,\s*[^,"]+,\s*\w[^,"?]*\?\s*("[^"]*")\s*:\s*("[^"]*")\s*,', call.group(1))
+        if either:
+            found.update(either.groups())
+            continue
         # What cannot be read is no code; the definition of err_set() itself is no call.
         if words or not re.match(r"struct err \*|\.\.\.|\)|__VA_ARGS__", call.group(1)):
             found.add(words.group(1) if words else f'"{" ".join(call.group(1).split())[:60]}"')
@@ -138,6 +142,7 @@ SAMPLES = (
     ('err_set(e, ERR_USAGE, "no code", "words");' + SAID, PAGE, 1),
     (SAID, PAGE.replace('.seen = "x"', '.seen = ""'), 1),
     ('{"A-" "CODE"}', PAGE, 1),
+    ('err_set(e, ERR_FAILED, what ? "A-CODE" : "B-CODE", "words");', PAGE, 1),
     ('err_set(e, pick(1, 2), what ? "A-CODE" : NULL, "words");', PAGE, 1),
 )
 
