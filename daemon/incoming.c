@@ -224,13 +224,17 @@ static int check_features(
 {
 	uint64_t offered = VU_RING_FEATURES | offered_here(saved, facts);
 	uint64_t missing = saved->features.acknowledged & ~offered;
-	bool is_net = saved->network.queues;
 
 	if (!missing)
 		return 0;
-	err_set(e, ERR_REFUSED, is_net ? "NET-DIFFERS" : "DISK-DIFFERS",
-		"the %s for %s has not all that the machine's driver uses",
-		is_net ? "network" : "disk", saved->identity.name);
+	if (saved->network.queues)
+		err_set(e, ERR_REFUSED, "NET-DIFFERS",
+			"the network for %s has not all that the machine's driver uses",
+			saved->identity.name);
+	else
+		err_set(e, ERR_REFUSED, "DISK-DIFFERS",
+			"the disk for %s has not all that the machine's driver uses",
+			saved->identity.name);
 	return err_evidence(e, "features 0x%llx are not offered here", (unsigned long long)missing);
 }
 
