@@ -35,6 +35,7 @@
 #include "daemon/spare.h"
 #include "daemon/supervisor.h"
 #include "daemon/tap_node.h"
+#include "daemon/vf_given.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
@@ -520,6 +521,7 @@ static void paravirt_keep_up(struct daemon *d, struct attachment *a, const struc
 {
 	(void)failed;
 	supervisor_look(d->supervisor, a);
+	vf_given_look(d, a);
 }
 
 const struct attach_path attach_paravirt = {

@@ -276,6 +276,7 @@ static void main_reconciled(void *arg)
 	struct process *p = arg;
 	struct daemon *d = &p->daemon;
 
+	vf_given_news(d); /* what has changed while there was no daemon */
 	d->config_reader = config_reader_new(d, &config_reader_default_limits, &p->failure);
 	if (d->config_reader &&
 		config_reader_begin(d->config_reader, main_ready, p, &p->failure) == 0)

@@ -23,6 +23,7 @@
 #include "daemon/attach_op.h"
 #include "daemon/domain_xml.h"
 #include "daemon/inventory.h"
+#include "daemon/tap_node.h"
 #include "daemon/vf.h"
 #include "lib/log.h"
 
@@ -272,18 +273,29 @@ int vf_given_restore(struct stages *x, void *arg, struct err *e)
 	return op_wait(op, x, NULL, NULL, 0, e);
 }
 
-/* --- the link of its PF ----------------------------------------------------------------------- */
+/* --- the link of its PF, or bridge ----------------------------------------------------------------------- */
 
 static struct watch *news_timer;
 
-static enum attachment_link read_link(struct daemon *d, const char *pf)
+/* The host's interface that its frames go through; false: there is none. */
+static bool find_interface(
+	struct daemon *d, const struct attachment_spec *spec, char interface[DEVICE_NAME_MAX])
 {
 	const struct sysroot *root = inventory_sysroot(d->inventory);
-	char interface[DEVICE_NAME_MAX], state[16];
+	struct place place;
+
+	if (tap_node_is(spec->node))
+		return str_copy(interface, DEVICE_NAME_MAX, spec->device);
+	return find_place(d, spec, &place) &&
+	       sriov_interface(root, place.pf, interface, DEVICE_NAME_MAX);
+}
+
+static enum attachment_link read_link(struct daemon *d, const char *interface)
+{
+	const struct sysroot *root = inventory_sysroot(d->inventory);
+	char state[16];
 	struct sysfs_dir dir;
 
-	if (!sriov_interface(root, pf, interface, sizeof(interface)))
-		return ATTACHMENT_LINK_NONE;
 	sysfs_dir_init(&dir, root, "sys/class/net/%s", interface);
 	if (sysfs_read_text(&dir, "operstate", state, sizeof(state)) < 0)
 		return ATTACHMENT_LINK_NONE;
@@ -293,14 +305,15 @@ static enum attachment_link read_link(struct daemon *d, const char *pf)
 
 void vf_given_look(struct daemon *d, struct attachment *a)
 {
-	struct place place;
-	enum attachment_link link =
-		find_place(d, &a->spec, &place) ? read_link(d, place.pf) : ATTACHMENT_LINK_NONE;
+	enum attachment_link link = ATTACHMENT_LINK_NONE;
+	char interface[DEVICE_NAME_MAX];
 
+	if (find_interface(d, &a->spec, interface))
+		link = read_link(d, interface);
 	if (link == a->link)
 		return;
 	if (link == ATTACHMENT_LINK_DOWN)
-		log_warning("%s (%s of %s): %s %s", a->spec.id, a->spec.name, a->spec.vm, place.pf,
+		log_warning("%s (%s of %s): %s %s", a->spec.id, a->spec.name, a->spec.vm, interface,
 			a->link == ATTACHMENT_LINK_UP ? "has lost its link" : "has no link");
 	else if (a->link == ATTACHMENT_LINK_DOWN)
 		log_info("%s (%s of %s): the link is back", a->spec.id, a->spec.name, a->spec.vm);
@@ -317,7 +330,7 @@ static void look_at_links(void *arg, unsigned int events)
 	list_for_each (node, registry_list(d->registry)) {
 		struct attachment *a = list_entry(node, struct attachment, node);
 
-		if (a->spec.path == ATTACHMENT_PASSTHROUGH && a->kept == KEPT_ATTACHED)
+		if (a->spec.path != ATTACHMENT_EMULATED && a->kept == KEPT_ATTACHED)
 			vf_given_look(d, a);
 	}
 }
@@ -331,7 +344,7 @@ void vf_given_news(struct daemon *d)
 		return;
 	news_timer = d->loop->ops->add_timer(d->loop, NEWS_MS, look_at_links, d, &e);
 	if (!news_timer)
-		log_error("links of virtual functions: %s", e.msg);
+		log_error("links of network devices: %s", e.msg);
 }
 
 void vf_given_end(struct daemon *d)

@@ -37,6 +37,6 @@ stage_fn vf_given_set, vf_given_restore;
 
 /* Something about a device has changed: links are looked at again, soon. */
 void vf_given_news(struct daemon *d);
-/* The link of its PF is looked at now. */
+/* The link of its PF, or of its bridge, is looked at now. */
 void vf_given_look(struct daemon *d, struct attachment *a);
 void vf_given_end(struct daemon *d);

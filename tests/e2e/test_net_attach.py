@@ -68,6 +68,13 @@ def not_for_others(net, strict, loose):
         raise Failed(f"{received(strict) - before[0]} frames while {FLOODED} went to a stranger")
 
 
+def link_follows(net, attachment):
+    """The attachment says whether its bridge has a link; after a restart, too."""
+    for state in ("up", "down", "up"):
+        net.ip("link", "set", "br0", state)
+        until(lambda s=state: attachment.now()["vf"]["link"] == s, 30, f"its link to be {state}")
+
+
 def under_kills(scratch, net, daemon, kills, progress=None):
     a0 = daemon.attach("br0", "vm1", "net0")
     b0 = daemon.attach("br0", "vm2", "net0", "--queues", "2", "--set", "spoofchk=off")
@@ -91,6 +98,7 @@ def under_kills(scratch, net, daemon, kills, progress=None):
         restarts = a0.now()["restarts"] + b0.now()["restarts"]
         if not kills // 2 < restarts <= kills + 1:
             raise Failed(f"{restarts} restarts for {kills} kills: what was killed?")
+    link_follows(net, a0)
     daemon.ctl("detach", a0.id)
     daemon.ctl("detach", b0.id)
     if ports(net):
