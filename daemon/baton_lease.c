@@ -87,6 +87,11 @@ static bool is_moving(const struct session_status *status)
 	return status->logging || status->moved_off || status->tripped;
 }
 
+static bool has_requests(const struct session_status *status)
+{
+	return status->in_flight > 0;
+}
+
 static bool is_started(const struct session_status *status)
 {
 	return status->started;
@@ -194,7 +199,8 @@ static void synced(struct baton *b)
 		baton_try_later(b, BATON_AGAIN_MS);
 	else if (!baton_has_stopped(b)) /* it goes on here: nothing has happened */
 		baton_step(b);
-	else if (b->counts[LEASE_CLAIMED] == b->counts[LEASE_VOLUMES])
+	else if (b->counts[LEASE_CLAIMED] == b->counts[LEASE_VOLUMES] &&
+		 !look(b, false, has_requests)) /* nobody could be told of them */
 		become(b, BATON_LEFT, b->epoch + 1);
 	else
 		baton_try_later(b, NOBODY_MS);

@@ -29,6 +29,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "daemon/backing.h"
 #include "daemon/baton.h"
 #include "daemon/daemon.h"
 #include "daemon/supervisor.h"
@@ -305,6 +306,15 @@ static int act_alone(struct daemon *d, struct attachment *a, enum lease_act act,
 	return -1;
 }
 
+/* It has been recovered onto another one: the lease on that is another, too. */
+static void forget_other_volume(struct attachment *a)
+{
+	if (a->lease.fd < 0 || backing_is(a->lease.fd, a->disk.fs, a->disk.inode, a->disk.number))
+		return;
+	close_fd(&a->lease.fd);
+	a->lease.is_ours = false;
+}
+
 void lease_keep_up(struct daemon *d, struct attachment *a)
 {
 	bool wanted = a->baton == BATON_HERE || a->baton == BATON_ARMED;
@@ -313,8 +323,10 @@ void lease_keep_up(struct daemon *d, struct attachment *a)
 
 	if (!lease_fits(a) || a->lease.is_none || a->lease.is_busy || a->restoring ||
 		a->kept != KEPT_ATTACHED || a->busy || a->disk_changes ||
-		a->worker.generation == 0 || baton_goes_by_lease(d, a->spec.vm) ||
-		wanted == a->lease.is_ours || now_ms() < a->lease.again_ms)
+		a->worker.generation == 0 || baton_goes_by_lease(d, a->spec.vm))
+		return;
+	forget_other_volume(a);
+	if (wanted == a->lease.is_ours || now_ms() < a->lease.again_ms)
 		return;
 	if (a->lease.fd < 0)
 		rc = wanted ? open_own(d, a, &e) : 0;
