@@ -2,8 +2,8 @@
 # lab: vtd virtio smmuv3
 # timeout: 600
 # needs: asking
-"""A device that faults without end is reset, and again, and given up: whatever its machine or iovd do then, it
-stays blocked, until its machine has ended."""
+"""A device that faults without end is reset, and again, and given up: whatever its machine or iovd do
+then, it stays blocked, until its machine has ended."""
 import inside
 from faulting import check_back, check_blocked, check_storm, listed
 from inside import PAGE, Iovd, bus_master, device, expect, expect_equal, wait_for

@@ -26,7 +26,8 @@ def arguments(source):
     found = set()
     for call in re.finditer(r"\berr_set\(([^;]*?);", source, re.S):
         words = re.match(r'\s*[^,"]+,\s*[^,"]+,\s*("[^"]*"|\w[\w>.-]*)\s*,', call.group(1))
-        either = re.match(r'\s*[^,"]+,\s*[^,"]+,\s*\w[^,"?]*\?\s*("[^"]*")\s*:\s*("[^"]*")\s*,', call.group(1))
+        choice = r'\s*[^,"]+,\s*[^,"]+,\s*\w[^,"?]*\?\s*("[^"]*")\s*:\s*("[^"]*")\s*,'
+        either = re.match(choice, call.group(1))
         if either:
             found.update(either.groups())
             continue
