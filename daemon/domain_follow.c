@@ -114,11 +114,15 @@ static void left(void *arg, const struct virt_answer *answer, const struct err *
 		move_fail(m, &own);
 }
 
-/* A libvirtd that was killed when all was sent leaves the domain paused, for it cannot know; we do. */
+/* What libvirt has left of it here, for it cannot know; we do. */
 static void leave(void *arg, unsigned int events)
 {
 	struct domain_move *m = arg;
-	const struct virt_ask ask = {.op = VIRT_LEAVE, .domain = m->uuid};
+	const struct virt_ask ask = {.op = VIRT_LEAVE,
+		.which = VIRT_LIVE,
+		.domain = m->uuid,
+		.alias = m->alias,
+		.destination = m->destination};
 	struct err e = ERR_INIT;
 
 	(void)events;
@@ -135,7 +139,7 @@ static void move_success(struct domain_move *m)
 	struct watch_loop *loop = m->d->loop;
 	struct err e = ERR_INIT;
 
-	if (m->why.kind != ERR_NONE) {
+	if (m->is_left && m->alias[0] && !registry_has_vm(m->d->registry, m->vm)) {
 		leave(m, 0);
 		return;
 	}
@@ -237,6 +241,7 @@ static void follow(struct domain_move *m, const struct virt_answer *answer)
 	enum virt_state there = answer->count ? answer->domains[0].state : VIRT_OFF;
 	enum baton_state state;
 
+	m->is_left = m->why.kind != ERR_NONE || there == VIRT_RUNNING;
 	if (!baton_is_leaving(m->d, m->vm, &state))
 		move_over(m);
 	else if (there == VIRT_OFF || there == VIRT_CRASHED)

@@ -22,8 +22,10 @@
  *	off, or gone		LEFT, TAKEN		end: it runs there, or soon will
  *	paused			anywhere		looked at again: libvirt, or a person, decides
  *
- * Where it has moved though the call has failed, what libvirt has left of it here is ended: paused, since its
- * libvirtd was killed when all was sent, and the next one cannot know that it runs there.
+ * Where it has moved though libvirt says that it has not, what is left of it here is ended: paused, since its
+ * libvirtd was killed when all was sent, and the next one cannot know that it runs there; or running, since the
+ * libvirtd there was killed after it had started it, and none here can know. It has stood still all the time:
+ * the baton is there. What is left is what still has a device that was taken away from here.
  *
  * An abort that hears that it runs there (MIG-RUNS) becomes an end. By itself a baton that is TAKEN ends as
  * soon as the VM runs there; so that the end may have come before it is asked for.
@@ -115,6 +117,7 @@ static void migrated(void *arg, const struct virt_answer *answer, const struct e
 	if (m->given_up)
 		say_given_up(&m->why, e->msg);
 	log_warning("%s: %s", m->vm, e->msg);
+	m->is_left = true;
 	m->phase = MOVE_FOLLOWING;
 	m->has_begun = true;
 	move_look(m);
@@ -324,6 +327,16 @@ const struct domain *domain_move_domain(struct daemon *d, const char *vm)
 	return NULL;
 }
 
+static void name_device(struct domain_move *m)
+{
+	list_for_each (node, registry_list(m->d->registry)) {
+		const struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (strcmp(a->spec.vm, m->vm) == 0)
+			domain_alias(&a->spec, m->alias);
+	}
+}
+
 struct domain_move *move_new(
 	struct daemon *d, struct request *rq, const char *vm, const char *uuid, struct err *e)
 {
@@ -343,6 +356,7 @@ struct domain_move *move_new(
 	m->begun_ms = now_ms();
 	str_copy(m->vm, sizeof(m->vm), vm);
 	str_copy(m->uuid, sizeof(m->uuid), uuid);
+	name_device(m);
 	snprintf(object, sizeof(object), "vm:%s", m->vm);
 	m->job = job_start(d->jobs, rq, &job, e);
 	if (m->job)

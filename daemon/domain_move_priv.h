@@ -3,6 +3,7 @@
 #pragma once
 
 #include "daemon/domain_move.h"
+#include "daemon/domain_xml.h"
 #include "daemon/domains.h"
 
 #define SEND_PERCENT 10 /* of the job, when libvirt begins */
@@ -20,6 +21,8 @@ struct domain_move {
 	enum move_phase phase;
 	struct job *job;
 	char vm[REGISTRY_NAME_MAX], uuid[VIRT_UUID_SIZE];
+	char alias[DOMAIN_ALIAS_SIZE]; /* of a device of the VM's */
+	bool is_left;                  /* libvirt runs it here again, or may */
 	char *destination, *iovd, *address;
 	struct json *map;
 	uint64_t carry_ms;

@@ -105,7 +105,11 @@ enum virt_op {
 	VIRT_MIGRATE,
 	VIRT_PROGRESS, /* domain -> domains as of LOOK, progress */
 	VIRT_STOP_JOB, /* domain: what goes on with it (a migration) is to be given up */
-	VIRT_LEAVE, /* domain, which lives elsewhere now: its VMM that does not run, its definition end */
+	/*
+	 * domain, which (LIVE), alias: it lives elsewhere now, so that what has this device here ends,
+	 * whether it runs or not; with `destination`, so does its definition.
+	 */
+	VIRT_LEAVE,
 	VIRT_OPS
 };
 

@@ -345,26 +345,37 @@ static int run_stop_job(struct virt_call *call, struct err *e)
 	return virDomainAbortJob(dom) < 0 ? virt_err(e, "give up the move") : 0;
 }
 
-static int end_left(virDomainPtr dom, const struct virt_domain *left, struct err *e)
+static int undefine_left(virDomainPtr dom, struct virt_call *call, struct err *e)
 {
-	if (left->state != VIRT_OFF && virDomainDestroy(dom) < 0)
-		return virt_err(e, "end what is left of the domain");
-	if (left->persistent && virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0)
-		return virt_err(e, "undefine what is left of the domain");
-	return 0;
+	call->which = VIRT_CONFIG;
+	switch (look_for(dom, call, e)) {
+	case UNKNOWN:
+		return -1;
+	case NO_DEFINITION:
+	case IS_NOT_THERE:
+		return 0;
+	case IS_THERE:
+		break;
+	}
+	return virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0
+		       ? virt_err(e, "undefine what is left of the domain")
+		       : 0;
 }
 
 static int run_leave(struct virt_call *call, struct err *e)
 {
-	const struct virt_answer *found = &call->answer;
 	auto_domain virDomainPtr dom = NULL;
+	enum presence live;
 
-	if (run_look(call, e) < 0 || !found->count)
-		return found->domains ? 0 : -1;
-	if (found->domains[0].state == VIRT_RUNNING)
-		return err_set(e, ERR_REFUSED, "MIG-RUNS", "%s runs here", found->domains[0].name);
+	if (run_look(call, e) < 0 || !call->answer.count)
+		return call->answer.domains ? 0 : -1;
 	dom = call_domain(call, e);
-	return dom ? end_left(dom, &found->domains[0], e) : -1;
+	live = dom ? look_for(dom, call, e) : UNKNOWN;
+	if (live == UNKNOWN)
+		return -1;
+	if (live == IS_THERE && virDomainDestroy(dom) < 0)
+		return virt_err(e, "end what is left of the domain");
+	return call->destination ? undefine_left(dom, call, e) : 0;
 }
 
 static int run_define(struct virt_call *call, struct err *e)
