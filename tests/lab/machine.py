@@ -111,9 +111,10 @@ def qemu_words(host, folder):
 
 class Machine:
     """A running lab host; a context manager. Its end is the end of the context.
-    `keeps_disks`: those that there are have what an earlier one left on them."""
+    `keeps_disks`: those that there are have what an earlier one left on them. `extra`: more words
+    for QEMU."""
 
-    def __init__(self, host, folder, job, keeps_disks=False):
+    def __init__(self, host, folder, job, keeps_disks=False, extra=()):
         self._console = folder / "console.log"
         self._log = folder / "qemu.log"
         self._events = queue.Queue()
@@ -133,7 +134,7 @@ class Machine:
         self._lines = ours.makefile("rb")
         ends = {"lab": theirs, "monitor": monitor, "asks": asks, "answers": answers}
         fds = {name: end.fileno() for name, end in ends.items()}
-        argv = [*qemu_words(host, folder), "-mon", "chardev=monitor,mode=control"]
+        argv = [*qemu_words(host, folder), *extra, "-mon", "chardev=monitor,mode=control"]
         # The host's own monitor, which topics ask by a port (inside.Monitor).
         argv += ["-mon", "chardev=answers,mode=control"]
         argv += ["-device", "virtserialport,chardev=asks,name=monitor"]
