@@ -266,7 +266,7 @@ int baton_turn(struct daemon *d, struct attachment *a, struct err *e)
 	return incoming_fill(d, a, e);
 }
 
-const struct err *baton_is_stuck(struct daemon *d, const char *vm)
+const struct err *baton_was_stuck(struct daemon *d, const char *vm)
 {
 	const struct baton *b = baton_by_vm(d, vm);
 

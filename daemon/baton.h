@@ -56,8 +56,8 @@ bool baton_keeps(struct daemon *d, const struct attachment *a);
 /* At the source: false if the VM is not about to leave (any more), else how far that is. */
 bool baton_is_leaving(struct daemon *d, const char *vm, enum baton_state *state);
 
-/* Why it cannot leave, though its VMM has stopped; NULL: there is nothing of the kind. */
-const struct err *baton_is_stuck(struct daemon *d, const char *vm);
+/* Why it could not leave, though its VMM had stopped; NULL: there was nothing of the kind. */
+const struct err *baton_was_stuck(struct daemon *d, const char *vm);
 
 /* The supervisor has looked at it. */
 void baton_looked(struct daemon *d, struct attachment *a);

@@ -121,7 +121,7 @@ static void stored(void *arg, const struct json *reply, const struct err *e)
 
 	(void)reply;
 	b->carried = NULL;
-	if (baton_is_no_answer(b, "Store", e) || b->stuck.kind != ERR_NONE)
+	if (baton_is_no_answer(b, "Store", e) || b->is_stuck)
 		return;
 	if (baton_keep_text(b, text, &own) < 0) {
 		log_error("%s: %s", b->vm, own.msg);
@@ -225,7 +225,7 @@ void baton_carry(struct baton *b)
 	struct attachment *a = NULL;
 	bool any = false;
 
-	if (b->stuck.kind != ERR_NONE)
+	if (b->is_stuck)
 		return;
 	while ((a = baton_next(b, a))) {
 		uint64_t now, due;
@@ -258,6 +258,7 @@ static void give_up(struct baton *b, const struct attachment *a)
 {
 	struct err *e = &b->stuck;
 
+	b->is_stuck = true;
 	err_set(e, ERR_FAILED, "MIG-STUCK", "requests of %s neither end nor can be carried",
 		a->spec.id);
 	err_evidence(e, "not within %llu ms: %s", (unsigned long long)b->carry_ms, why_stuck(a));
@@ -271,7 +272,7 @@ void baton_carry_late(struct baton *b)
 {
 	struct attachment *a = NULL;
 
-	while (b->stuck.kind == ERR_NONE && (a = baton_next(b, a)))
+	while (!b->is_stuck && (a = baton_next(b, a)))
 		if (is_waited_for(a) && waited(a) >= b->carry_ms)
 			give_up(b, a);
 }
@@ -282,7 +283,7 @@ void baton_carry_reset(struct baton *b)
 {
 	struct attachment *a = NULL;
 
-	b->stuck = (struct err)ERR_INIT;
+	b->is_stuck = false;
 	while ((a = baton_next(b, a))) {
 		a->tripped_ms = 0;
 		a->fencing = FENCING_NONE;

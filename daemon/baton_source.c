@@ -416,7 +416,7 @@ static void go_on_here(struct baton *b)
 
 static void step_ready(struct baton *b)
 {
-	if (b->wish == WISH_FINISH && b->stuck.kind != ERR_NONE)
+	if (b->wish == WISH_FINISH && b->is_stuck)
 		baton_tell(b, NULL, 0, &b->stuck);
 	else if (b->wish == WISH_ABORT)
 		baton_keep_here(b);

@@ -100,7 +100,7 @@ static int say_given_up(struct err *e, const char *evidence)
 static void migrated(void *arg, const struct virt_answer *answer, const struct err *e)
 {
 	struct domain_move *m = arg;
-	const struct err *stuck = baton_is_stuck(m->d, m->vm);
+	const struct err *stuck = baton_was_stuck(m->d, m->vm);
 
 	(void)answer;
 	m->call = NULL;

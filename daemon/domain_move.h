@@ -32,7 +32,7 @@ const struct domain *domain_move_domain(struct daemon *d, const char *vm);
  */
 void domain_move_follow(struct daemon *d, const char *vm);
 
-/* It cannot leave (baton_is_stuck()): libvirt is told to give its migration up, if it is a domain. */
+/* It cannot leave (baton_was_stuck()): libvirt is told to give its migration up, if it is a domain. */
 void domain_move_give_up(struct daemon *d, const char *vm);
 
 /* After a start: whatever move a domain was in is followed to its end. */

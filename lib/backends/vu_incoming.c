@@ -117,8 +117,8 @@ int vu_incoming_mark(struct vu_session *s, const struct page_inflight *facts, st
 		return 0;
 	if (taken_from_fd(&t, list, e) < 0 || check_region(s, &t, facts, e) < 0)
 		return -1;
-	for (uint16_t i = 0; i < MIN(facts->queues, s->ring_count); i++)
-		if (vu_incoming_waits_for(s, i) && mark_ring(s, &t, &region, i, e) < 0)
+	for (unsigned int i = 0; i < MIN(facts->queues, s->ring_count); i++)
+		if (vu_incoming_waits_for(s, i) && mark_ring(s, &t, &region, (uint16_t)i, e) < 0)
 			return -1;
 	return 0;
 }
