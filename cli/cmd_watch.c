@@ -15,7 +15,7 @@ static void watch_print_member(const struct json *event, const char *key, char a
 /* What a job is at, or an attachment is called: a person wants to see more than its state. */
 static void watch_print_state(const struct json *data, char gap)
 {
-	static const char *const keys[] = {"doing", "name"};
+	static const char *const keys[] = {"doing", "name", "redundancy"};
 	const char *reason = json_member_str(data, "reason");
 	auto_free char *state = out_text(json_member(data, reason ? "device" : "state"));
 

@@ -212,27 +212,60 @@ static const struct stages_table *op_table(const struct attachment *a, enum atta
 		[ATTACH_DETACH] = path->detach,
 		[ATTACH_ATTACH_DOMAIN] = path->attach_domain,
 		[ATTACH_DETACH_DOMAIN] = path->detach_domain,
+		[ATTACH_LEAVE] = path->leave,
+		[ATTACH_JOIN] = path->join,
 	};
 
 	return tables[verb];
+}
+
+bool op_takes_back(const struct attach_op *op)
+{
+	return op->verb == ATTACH_DETACH || op->verb == ATTACH_DETACH_DOMAIN ||
+	       op->verb == ATTACH_LEAVE;
+}
+
+static int op_begin(struct attach_op *op, enum attach_verb verb, struct err *e)
+{
+	struct stages_owner owner = op_owner(op);
+
+	op->verb = verb;
+	if (verb == ATTACH_RENEW || verb == ATTACH_LEAVE || verb == ATTACH_JOIN)
+		op->a->renewal = op;
+	if (stages_start(op_table(op->a, verb), op->a->spec.id, &owner, e) == 0)
+		return 0;
+	op_free(op);
+	return -1;
 }
 
 static int op_start(struct daemon *d, struct attachment *a, enum attach_verb verb,
 	const struct attach_caller *caller, struct err *e)
 {
 	struct attach_op *op = op_new(d, a, caller, e);
-	struct stages_owner owner;
+
+	return op ? op_begin(op, verb, e) : -1;
+}
+
+int attach_leave(struct daemon *d, struct attachment *a, bool quarantine,
+	const struct attach_caller *caller, struct err *e)
+{
+	struct attach_op *op = op_new(d, a, caller, e);
 
 	if (!op)
 		return -1;
-	op->verb = verb;
-	if (verb == ATTACH_RENEW)
-		a->renewal = op;
-	owner = op_owner(op);
-	if (stages_start(op_table(a, verb), a->spec.id, &owner, e) == 0)
-		return 0;
-	op_free(op);
-	return -1;
+	op->quarantines = quarantine;
+	return op_begin(op, ATTACH_LEAVE, e);
+}
+
+int attach_join(struct daemon *d, struct attachment *a, const struct attachment_spec *spec,
+	const struct attach_caller *caller, struct err *e)
+{
+	struct attach_op *op = op_new(d, a, caller, e);
+
+	if (!op)
+		return -1;
+	op->joins = *spec;
+	return op_begin(op, ATTACH_JOIN, e);
 }
 
 int attach_start(

@@ -98,6 +98,8 @@ struct attach_path {
 	const struct stages_table *attach, *detach, *renew;
 	/* Both ways, of a libvirt domain that is to have it in its definitions, too. */
 	const struct stages_table *attach_domain, *detach_domain;
+	/* A domain's device goes, and its standby stays; one comes to it (NULL: no standby). */
+	const struct stages_table *leave, *join;
 
 	/* Fills in what the path needs to know of the device, or refuses. Does not wait. */
 	int (*choose)(const struct device *device, struct attach_wish *w, struct err *e);
@@ -155,6 +157,16 @@ int detach_start(
 
 /* Makes it as new, in state recovering. What comes of it the path's keep_up() hears. */
 void attach_renew(struct daemon *d, struct attachment *a);
+
+/*
+ * The function of a pair is taken out of the machine, because of a->spec.vf.left, and is nobody's
+ * afterwards (or quarantined); that goes on until it is done. / `spec`, which is a->spec but for the function,
+ * comes to be; or it stays as it was. -1: nothing was begun.
+ */
+int attach_leave(struct daemon *d, struct attachment *a, bool quarantine,
+	const struct attach_caller *caller, struct err *e);
+int attach_join(struct daemon *d, struct attachment *a, const struct attachment_spec *spec,
+	const struct attach_caller *caller, struct err *e);
 
 /* What the journal has open for `a`. */
 int attach_resume(struct daemon *d, struct attachment *a, const struct journal_op *op,

@@ -142,10 +142,12 @@ static int op_ask(struct attach_op *op, enum virt_op what, enum virt_which which
 {
 	struct registry *r = op->d->registry;
 	const struct attachment_spec *spec = &op->a->spec;
+	/* Without its function for a while it is still one of the domain's. */
+	bool is_described = present || op->verb == ATTACH_LEAVE || op->verb == ATTACH_JOIN;
 	auto_free char *device =
 		op->is_standby ? domain_xml_standby(spec) : domain_xml_device(r, spec);
 	auto_free char *metadata = domain_xml_metadata(r, spec->domain, op->d->conf->address,
-		present ? op->a : NULL, present ? NULL : op->a);
+		is_described ? op->a : NULL, is_described ? NULL : op->a);
 	char alias[DOMAIN_ALIAS_SIZE];
 	const struct virt_ask ask = {.op = what,
 		.which = which,

@@ -15,6 +15,7 @@
 
 #include "daemon/attach_op.h"
 #include "daemon/domain_xml.h"
+#include "daemon/standby.h"
 #include "lib/cleanup.h"
 
 static const struct stage attach_stages[] = {
@@ -142,9 +143,12 @@ void attach_domain_changed(struct daemon *d, const char *uuid)
 	list_for_each (node, registry_list(d->registry)) {
 		struct attachment *a = list_entry(node, struct attachment, node);
 
-		if (a->spec.path == ATTACHMENT_EMULATED && a->kept == KEPT_ATTACHED && !a->busy &&
-			strcmp(a->spec.domain, uuid) == 0)
+		if (a->kept != KEPT_ATTACHED || a->busy || strcmp(a->spec.domain, uuid) != 0)
+			continue;
+		if (a->spec.path == ATTACHMENT_EMULATED)
 			emulated_look(d, a);
+		else if (a->spec.vf.pair == PAIR_APART)
+			standby_keep_up(d, a);
 	}
 }
 

@@ -12,6 +12,8 @@ enum attach_verb {
 	ATTACH_DETACH,
 	ATTACH_ATTACH_DOMAIN,
 	ATTACH_DETACH_DOMAIN,
+	ATTACH_LEAVE,
+	ATTACH_JOIN,
 	ATTACH_VERBS
 };
 
@@ -21,8 +23,10 @@ struct attach_op {
 	struct attachment *a;
 	struct attach_caller caller;
 	struct attach_caller next; /* of a renewal: who wants it detached afterwards; or nobody */
-	struct stages *waits;      /* the executor, while a stage waits */
-	struct watch *timer;       /* of the stage that waits */
+	struct attachment_spec joins; /* of ATTACH_JOIN: what it is to be */
+	bool quarantines;             /* of ATTACH_LEAVE */
+	struct stages *waits;         /* the executor, while a stage waits */
+	struct watch *timer;          /* of the stage that waits */
 	int listen_fd; /* paravirt: from the stage that made it to the one that gives it away */
 	struct virt_call *virt_call; /* that the stage waits for */
 	struct domain_watch guest;   /* ... and the guest's answer */
@@ -53,6 +57,9 @@ stage_fn op_keep, op_unkeep, op_keep_attached, op_keep_detaching;
 stage_fn op_define, op_undefine, op_plug, op_unplug;
 /* The same of its standby, if it has one. */
 stage_fn op_define_standby, op_undefine_standby, op_plug_standby, op_unplug_standby;
+
+/* Whether it is about taking the device back. */
+bool op_takes_back(const struct attach_op *op);
 
 /* The rows of attach_paths[]. */
 extern const struct attach_path attach_paravirt, attach_passthrough, attach_emulated;

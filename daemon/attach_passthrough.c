@@ -21,6 +21,22 @@
  *		give the drivers back
  *		forget it
  *
+ * A function with a standby, of a libvirt domain, may go alone, and another one come (daemon/standby.c):
+ *
+ * leave:	keep it as leaving	  commits: what has failed is not plugged in again
+ *		unplug it from the running domain
+ *		set it as it was	  frames for its MAC are the standby's from here on
+ *		take it out of the definition
+ *		shut its node
+ *		block and reset it	  or else it is quarantined
+ *		give the group its type back
+ *		give the drivers back
+ *		keep it as apart
+ *
+ * join:	keep it as joining	| undo: keep it as apart
+ *		... as attach, from "bind its group to VFIO" on
+ *		keep it as whole	  commits
+ *
  * A device changes hands only by "block and reset it", which fails while anybody has it open. What
  * cannot be reset stays where it is: a detach is undone, and after the end of a VMM the node
  * stays shut and the attachment is failed, until a reset works.
@@ -40,6 +56,8 @@
 #include "daemon/inventory.h"
 #include "daemon/passthrough.h"
 #include "daemon/passthrough_plan.h"
+#include "daemon/quarantine.h"
+#include "daemon/standby.h"
 #include "daemon/vf_given.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -60,8 +78,7 @@ static int note_identity(struct attach_op *op, const struct passthrough_identity
 {
 	struct attachment_passthrough *p = &op->a->spec.passthrough;
 
-	if (p->serial[0] || !is->serial[0] || op->verb == ATTACH_DETACH ||
-		op->verb == ATTACH_DETACH_DOMAIN)
+	if (p->serial[0] || !is->serial[0] || op_takes_back(op))
 		return 0;
 	str_copy(p->serial, sizeof(p->serial), is->serial);
 	return registry_keep_serial(op->d->registry, op->a, e);
@@ -79,10 +96,9 @@ static void op_reset_done(void *arg, const void *result, size_t len, int fd, con
 }
 
 static int op_hand(struct attach_op *op, struct stages *x, const char *const words[HAND_WORDS],
-	uint64_t deadline_ms, struct err *e)
+	uint64_t deadline_ms, hand_done_fn *done, struct err *e)
 {
-	if (hands_do(op->d->hands, op->a->spec.device, words, deadline_ms, op_reset_done, op, e) <
-		0)
+	if (hands_do(op->d->hands, op->a->spec.device, words, deadline_ms, done, op, e) < 0)
 		return -1;
 	return op_wait(op, x, NULL, NULL, 0, e);
 }
@@ -203,26 +219,28 @@ static int passthrough_untranslate(struct stages *x, void *arg, struct err *e)
 
 /* --- stages: between two owners --------------------------------------------------------------- */
 
-static int passthrough_reset(struct stages *x, void *arg, struct err *e)
+static int reset_by_hand(struct attach_op *op, struct stages *x, hand_done_fn *done, struct err *e)
 {
-	struct attach_op *op = arg;
 	const struct attachment_passthrough *p = &op->a->spec.passthrough;
 	char ids[(1 + ATTACHMENT_MAX_COMPANIONS) * PCI_ADDR_MAX], wait[16];
-	bool detaches = op->verb == ATTACH_DETACH || op->verb == ATTACH_DETACH_DOMAIN;
 	/* Whatever is there can be detached. */
 	const char *const words[HAND_WORDS] = {"vfio-reset", ids,
-		p->no_reset_boot[0] ? "keep" : "reset", wait, detaches ? "" : p->serial};
+		p->no_reset_boot[0] ? "keep" : "reset", wait, op_takes_back(op) ? "" : p->serial};
 	int len = snprintf(ids, sizeof(ids), "%s", op->a->spec.device);
 
 	for (unsigned int i = 0; i < p->companion_count; i++)
 		len += snprintf(ids + len, sizeof(ids) - (size_t)len, ",%s", p->companions[i]);
 	/* Gone, or the host's since a reboot: then it is nobody else's to be kept from. */
-	if ((op->verb == ATTACH_DETACH || op->verb == ATTACH_DETACH_DOMAIN) &&
-		!passthrough_is_bound(op->d, op->a))
+	if (op_takes_back(op) && !passthrough_is_bound(op->d, op->a))
 		return STAGE_DONE;
 	/* A domain's QEMU has been told to let go, and is about to. */
 	snprintf(wait, sizeof(wait), "%d", op->verb == ATTACH_DETACH ? OPEN_MS : CLOSE_MS);
-	return op_hand(op, x, words, RESET_MS, e);
+	return op_hand(op, x, words, RESET_MS, done, e);
+}
+
+static int passthrough_reset(struct stages *x, void *arg, struct err *e)
+{
+	return reset_by_hand(arg, x, op_reset_done, e);
 }
 
 static int passthrough_open(struct stages *x, void *arg, struct err *e)
@@ -232,8 +250,7 @@ static int passthrough_open(struct stages *x, void *arg, struct err *e)
 	(void)x;
 	if (op->verb == ATTACH_ATTACH)
 		op_begin_attached(op);
-	else if ((op->verb == ATTACH_DETACH || op->verb == ATTACH_DETACH_DOMAIN) &&
-		 op->a->is_untrusted)
+	else if (op_takes_back(op) && op->a->is_untrusted)
 		return STAGE_DONE; /* the undo, for one that was shut before */
 	passthrough_listen(op->d->passthrough, op->a);
 	return passthrough_set_owner(op->d, op->a, op->a->spec.owner, e);
@@ -255,6 +272,7 @@ static int passthrough_forget(struct stages *x, void *arg, struct err *e)
 	struct attach_op *op = arg;
 
 	passthrough_unwatch(op->d->passthrough, op->a);
+	standby_forget(op->d, op->a);
 	return op_unkeep(x, arg, e);
 }
 
@@ -268,6 +286,124 @@ static int detach_untranslate(struct stages *x, void *arg, struct err *e)
 {
 	op_begin_detaching(arg);
 	return passthrough_untranslate(x, arg, e);
+}
+
+/* --- stages: a function goes, and one comes ----------------------------------------------------- */
+
+static int keep_pair(struct attach_op *op, const struct attachment_spec *spec, struct err *e)
+{
+	struct store *s = op->d->store;
+
+	if (store_begin(s, e) < 0)
+		return -1;
+	if (registry_keep_pair(op->d->registry, spec, e) == 0 && store_commit(s, e) == 0) {
+		op->a->spec = *spec;
+		return STAGE_DONE;
+	}
+	store_rollback(s);
+	return -1;
+}
+
+/* The transaction is the executor's. */
+static int leave_keep(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+	struct attachment_spec spec = op->a->spec;
+
+	(void)x;
+	spec.vf.pair = PAIR_LEAVING;
+	spec.vf.leaves++;
+	if (registry_keep_pair(op->d->registry, &spec, e) < 0 ||
+		(op->quarantines && quarantine_add(op->d, spec.device, spec.fingerprint, spec.id,
+					    spec.vf.left, e) < 0))
+		return -1;
+	op->a->spec = spec;
+	return STAGE_DONE;
+}
+
+/* One that cannot be made as new goes to nobody. */
+static void leave_reset_done(void *arg, const void *result, size_t len, int fd, const struct err *e)
+{
+	struct attach_op *op = arg;
+	const struct attachment_spec *spec = &op->a->spec;
+	struct err own = ERR_INIT;
+	bool ill = e && inventory_find(op->d->inventory, DEVICE_PCI, spec->device) &&
+		   !quarantine_is(op->d, spec->device);
+	int rc =
+		ill ? quarantine_add(op->d, spec->device, spec->fingerprint, spec->id, e->msg, &own)
+		    : 0;
+
+	(void)result, (void)len;
+	close_fd(&fd);
+	op_wake(op, rc < 0 ? &own : NULL);
+}
+
+static int leave_reset(struct stages *x, void *arg, struct err *e)
+{
+	return reset_by_hand(arg, x, leave_reset_done, e);
+}
+
+/* One in quarantine stays where nothing is mapped. */
+static int leave_untranslate(struct stages *x, void *arg, struct err *e)
+{
+	const struct attach_op *op = arg;
+
+	return quarantine_is(op->d, op->a->spec.device) ? STAGE_DONE
+							: passthrough_untranslate(x, arg, e);
+}
+
+static void now_apart(struct attachment_spec *spec)
+{
+	spec->vf.pair = PAIR_APART;
+	spec->vf.before = (struct vf_settings){0};
+	spec->passthrough.serial[0] = '\0';
+	spec->passthrough.group_type[0] = '\0';
+	spec->passthrough.no_reset_boot[0] = '\0';
+}
+
+static int leave_part(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+	struct attachment_spec spec = op->a->spec;
+
+	(void)x;
+	now_apart(&spec);
+	if (keep_pair(op, &spec, e) < 0)
+		return -1;
+	passthrough_unwatch(op->d->passthrough, op->a);
+	op->a->vmm_pid = 0;
+	op->a->is_untrusted = false;
+	op->a->storm = (struct attachment_storm){.seen = 0};
+	return STAGE_DONE;
+}
+
+static int join_keep(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+	struct attachment_spec spec = op->joins;
+
+	(void)x;
+	spec.vf.pair = PAIR_JOINING;
+	return keep_pair(op, &spec, e);
+}
+
+static int join_part(struct stages *x, void *arg, struct err *e)
+{
+	return leave_part(x, arg, e);
+}
+
+/* The transaction is the executor's. */
+static int join_end(struct stages *x, void *arg, struct err *e)
+{
+	struct attach_op *op = arg;
+	struct attachment_spec spec = op->a->spec;
+
+	(void)x;
+	spec.vf.pair = PAIR_WHOLE;
+	if (registry_keep_pair(op->d->registry, &spec, e) < 0)
+		return -1;
+	op->a->spec = spec;
+	return STAGE_DONE;
 }
 
 static const struct stage attach_stages[] = {
@@ -341,6 +477,32 @@ static const struct stages_table detach_domain_table = {
 static const struct stages_table detach_table = {
 	"detach", detach_stages, ARRAY_SIZE(detach_stages)};
 
+static const struct stage leave_stages[] = {
+	{"keep it as leaving", .run = leave_keep, .commits = true},
+	{"unplug it from the running domain", .run = op_unplug},
+	{"set it as it was", .run = vf_given_restore},
+	{"take it out of the definition", .run = op_undefine},
+	{"shut its node", .run = passthrough_shut},
+	{"block and reset it", .run = leave_reset},
+	{"give the group its type back", .run = leave_untranslate},
+	{"give the drivers back", .run = passthrough_unbind},
+	{"keep it as apart", .run = leave_part},
+};
+static const struct stages_table leave_table = {"leave", leave_stages, ARRAY_SIZE(leave_stages)};
+
+static const struct stage join_stages[] = {
+	{"keep it as joining", .run = join_keep, .undo = join_part},
+	{"bind its group to VFIO", .run = passthrough_bind, .undo = passthrough_unbind},
+	{"make its group translate", .run = passthrough_translate, .undo = passthrough_untranslate},
+	{"block and reset it", .run = passthrough_reset},
+	{"set it as wanted", .run = vf_given_set, .undo = vf_given_restore},
+	{"open its node", .run = passthrough_open, .undo = passthrough_shut},
+	{"put it into the definition", .run = op_define, .undo = op_undefine},
+	{"plug it into the running domain", .run = op_plug, .undo = op_unplug},
+	{"keep it as whole", .run = join_end, .commits = true},
+};
+static const struct stages_table join_table = {"join", join_stages, ARRAY_SIZE(join_stages)};
+
 /* --- before and after ------------------------------------------------------------------------- */
 
 static bool passthrough_fits(const struct device *device)
@@ -372,6 +534,10 @@ static bool is_no_reset(const struct err *e)
 static void passthrough_keep_up(struct daemon *d, struct attachment *a, const struct err *failed)
 {
 	vf_given_look(d, a);
+	if (a->spec.vf.pair == PAIR_APART) {
+		standby_keep_up(d, a);
+		return;
+	}
 	if (failed && is_no_reset(failed))
 		a->is_untrusted = true;
 	else if (!failed)
@@ -390,12 +556,16 @@ static void passthrough_keep_up(struct daemon *d, struct attachment *a, const st
 	} else if (!passthrough_look(d->passthrough, a)) {
 		registry_set_state(d->registry, a, ATTACHMENT_READY, NULL);
 	}
+	standby_keep_up(d, a);
 }
 
 /* Whoever has it open goes on with it; if nobody has, nobody knows what was done to it. */
 static void passthrough_adopt(struct daemon *d, struct attachment *a)
 {
 	vf_given_look(d, a);
+	standby_keep_up(d, a);
+	if (a->spec.vf.pair == PAIR_APART)
+		return;
 	passthrough_listen(d->passthrough, a);
 	if (!passthrough_look(d->passthrough, a))
 		attach_renew(d, a);
@@ -409,6 +579,8 @@ const struct attach_path attach_passthrough = {
 	.detach = &detach_table,
 	.attach_domain = &attach_domain_table,
 	.detach_domain = &detach_domain_table,
+	.leave = &leave_table,
+	.join = &join_table,
 	.choose = passthrough_choose,
 	.look = passthrough_looked,
 	.put_plan = passthrough_put_plan,

@@ -12,6 +12,7 @@
 #include "daemon/explain.h"
 #include "daemon/inventory.h"
 #include "daemon/jobs.h"
+#include "daemon/quarantine.h"
 #include "daemon/unknown.h"
 #include "lib/cleanup.h"
 
@@ -116,13 +117,13 @@ static void change_step(void *arg, const char *stage, unsigned int percent)
 }
 
 /* What is answered at once: how it is already, or what would be done. */
-static void answer_already(struct request *rq, const struct binding_plan *plan)
+static void answer_at_once(struct request *rq, const struct binding_plan *plan, bool already)
 {
 	auto_free char *text = NULL;
 	struct err e = ERR_INIT;
 	size_t len = 0;
 
-	text = result_text(request_daemon(rq), plan, true, &len);
+	text = result_text(request_daemon(rq), plan, already, &len);
 	if (text) {
 		request_send_document(rq, text, len);
 		return;
@@ -264,7 +265,7 @@ static int bind_ask(struct request *rq, const struct bind_args *a, struct err *e
 	if (binding_plan(d, &ask, &plan, e) < 0 || binding_check_over(d, &plan, e) < 0)
 		return -1;
 	if (is_bound_already(d, &plan, &ask)) {
-		answer_already(rq, &plan);
+		answer_at_once(rq, &plan, true);
 		return 0;
 	}
 	if (binding_is_for_vfio(&ask) && explain_refuse_bind(d, id, allow, e) < 0)
@@ -311,6 +312,7 @@ static int release_ask(struct request *rq, const struct bind_args *a, struct err
 	struct binding_caller caller = {.done = change_ended, .progress = change_step};
 	char id[BINDING_ID_MAX];
 	struct binding_plan plan;
+	bool was_quarantined;
 	struct change *x;
 
 	if (!device)
@@ -318,8 +320,11 @@ static int release_ask(struct request *rq, const struct bind_args *a, struct err
 	str_copy(id, sizeof(id), device->id);
 	if (release_plan(d, id, a->group, &plan, e) < 0 || binding_check_over(d, &plan, e) < 0)
 		return -1;
+	was_quarantined = quarantine_is(d, id);
+	if (was_quarantined && !a->dry_run && quarantine_release(d, id, e) < 0)
+		return -1;
 	if (!is_kept(d, &plan)) {
-		answer_already(rq, &plan);
+		answer_at_once(rq, &plan, !was_quarantined);
 		return 0;
 	}
 	if (release_check(d, &plan, e) < 0)

@@ -10,8 +10,11 @@
  *
  *	its PF's link is down for LINK_MS	no: the port may come back, and the VF is well
  *	STORM faults within STORM_MS		yes
- *	an error that is fatal, a request	yes
+ *	an error that is not corrected (AER)	yes
  *	it is gone, its PF was reset		no: it is another one by now
+ *
+ * STORM is as many as Linux tells of VT-d's in STORM_MS: a device that is well has none, and as there
+ * is a standby, to be wrong costs little.
  *
  * The link's rest of LINK_MS is for a cable that is touched: it is short, since the guest's own driver
  * sees the link, too, and has moved to the standby by itself. What has been decided stays so: a link
@@ -33,8 +36,8 @@
 #include "lib/util.h"
 
 #define LINK_MS     250
-#define STORM       8
-#define STORM_MS    10000
+#define STORM       3
+#define STORM_MS    5000
 #define WAIT_MS     5000
 #define WAIT_MAX_MS 320000
 #define CALM_MS     600000

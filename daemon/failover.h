@@ -25,8 +25,7 @@ enum failover_event {
 	FAILOVER_LINK_DOWN, /* of the VF's PF */
 	FAILOVER_LINK_UP,
 	FAILOVER_FAULT,        /* one more of the VF's */
-	FAILOVER_ERROR,        /* it, or what it is part of, is broken: AER that is fatal, a device
-				  request */
+	FAILOVER_ERROR,        /* it, or what it is part of, is broken: AER */
 	FAILOVER_GONE,         /* it is not there any more */
 	FAILOVER_PF_RESET,     /* it lost what it was set to */
 	FAILOVER_STANDBY_DOWN, /* the standby can carry nothing */

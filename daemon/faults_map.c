@@ -107,13 +107,9 @@ struct attachment *faults_attachment(const struct faults *f, const char *device)
 {
 	list_for_each (node, registry_list(f->d->registry)) {
 		struct attachment *a = list_entry(node, struct attachment, node);
-		const struct attachment_passthrough *p = &a->spec.passthrough;
 
-		if (strcmp(a->spec.device, device) == 0)
+		if (attachment_has(a, device))
 			return a;
-		for (unsigned int i = 0; i < p->companion_count; i++)
-			if (strcmp(p->companions[i], device) == 0)
-				return a;
 	}
 	return NULL;
 }

@@ -372,6 +372,10 @@ static void collect_attachment(void *arg, const struct inventory_attachment *a)
 		claim_add(inv, USE_UNKNOWN, node, node->dev->driver, "%s", a->unknown);
 		return;
 	}
+	if (a->quarantined) {
+		claim_add(inv, USE_QUARANTINE, node, node->dev->id, "%s", a->quarantined);
+		return;
+	}
 	claim_attached(inv, node, a);
 	if (node->dev->class == DEVICE_FILE)
 		claim_attached_file(inv, node, a);

@@ -39,6 +39,7 @@ const char *const use_kind_names[USE_KIND_COUNT] = {
 	[USE_LOOP] = "loop",
 	[USE_BUS] = "bus",
 	[USE_UNKNOWN] = "unknown",
+	[USE_QUARANTINE] = "quarantine",
 	[USE_VM] = "vm",
 };
 
@@ -274,6 +275,7 @@ static const char *const fixes[USE_KIND_COUNT] = {
 	[USE_LOOP] = "detach the loop device (losetup -d /dev/%s)",
 	[USE_BUS] = "nothing: a bridge carries other devices and is given to nobody",
 	[USE_UNKNOWN] = "", /* refuse_unknown() has more to say */
+	[USE_QUARANTINE] = "when it is well again: iovctl release %s",
 	[USE_VM] = "take it back first: iovctl detach %s",
 };
 
@@ -294,6 +296,9 @@ int host_use_refuse(const char *id, const struct host_use *use, struct err *e)
 	if (c->kind == USE_VM)
 		err_set(e, ERR_REFUSED, "DEV-TAKEN", "%s is taken: %s of VM %s has %s", id, c->what,
 			c->vm ? c->vm : "?", use->via ? use->via->dev->id : "it");
+	else if (c->kind == USE_QUARANTINE)
+		err_set(e, ERR_REFUSED, "DEV-QUARANTINED", "%s has failed, and is given to nobody",
+			c->what);
 	else
 		err_set(e, ERR_REFUSED, "HOST-USE", "the host uses %s%s%s: %s %s", id,
 			use->via ? " through " : "", use->via ? use->via->dev->id : "",
@@ -421,6 +426,7 @@ const struct host_use *host_use_worst(
 	for (size_t i = 0; node && !is_shared(d) && i < node->use_count; i++)
 		if ((node->uses[i].claim->kind == USE_VM) == by_vm &&
 			node->uses[i].claim->kind != USE_UNKNOWN && /* neither, for all one knows */
+			node->uses[i].claim->kind != USE_QUARANTINE &&
 			!is_own(node->uses[i].claim, own))
 			return &node->uses[i];
 	return NULL;

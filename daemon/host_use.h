@@ -22,6 +22,7 @@ enum use_kind {
 	USE_LOOP,       /* a loop device shows the file */
 	USE_BUS,        /* the bridge to other devices */
 	USE_UNKNOWN,    /* passed through, and to whom is lost (daemon/unknown.h) */
+	USE_QUARANTINE, /* nobody's: it has failed (daemon/quarantine.h) */
 	USE_VM,         /* attached */
 	USE_KIND_COUNT
 };
@@ -69,7 +70,7 @@ size_t host_use_openers(const struct inventory *inv, const struct device *d, cha
 
 /*
  * May the device be given away now? Looks at everything again first. 0, or -1 with ERR_REFUSED:
- * code HOST-USE (the host needs it), DEV-TAKEN (a VM has it) or DEV-UNKNOWN, with evidence and fix; or
+ * code HOST-USE (the host needs it), DEV-TAKEN (a VM has it), DEV-UNKNOWN or DEV-QUARANTINED, with evidence and fix; or
  * ERR_NOT_FOUND if the device is gone. Never waits for the device itself: whether something has a
  * disk for itself that no table shows, only its opening tells (daemon/backing.h). `d` is from inventory_resolve() or inventory_find().
  */

@@ -66,7 +66,8 @@ struct inventory_attachment {
 	const char *device;             /* the device's id */
 	uint64_t fs, inode, size_bytes; /* of a file, as it was opened; 0 where nobody knows */
 	bool is_untrusted;              /* it could not be reset: quarantined */
-	const char *unknown; /* instead of all that: whose it is nobody knows; the evidence */
+	/* Instead of all that: whose it is nobody knows, or it has failed; the evidence. */
+	const char *unknown, *quarantined;
 };
 
 typedef void inventory_visit_fn(void *visit_arg, const struct inventory_attachment *a);

@@ -38,6 +38,8 @@ static const char *state_name(const struct inventory *inv, const struct inv_node
 		return "host";
 	if (node->use_count && node->uses[0].claim->kind == USE_UNKNOWN)
 		return "unknown";
+	if (node->use_count && node->uses[0].claim->kind == USE_QUARANTINE)
+		return "quarantined";
 	if (node->use_count)
 		return "attached"; /* with the disk that it is a part of, or in parts */
 	return inv->blind ? "unknown" : "free";

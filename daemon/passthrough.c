@@ -33,6 +33,7 @@
 #include "daemon/attach.h"
 #include "daemon/daemon.h"
 #include "daemon/inventory.h"
+#include "daemon/standby.h"
 #include "lib/cleanup.h"
 #include "lib/iommu/vfio_device.h"
 #include "lib/log.h"
@@ -41,6 +42,7 @@
 #define LOOK_MS      10 /* to look again for who has opened it; doubled with each look in vain */
 #define LOOKS        8
 #define TRY_AGAIN_MS 10000
+#define ALIVE_MS     1000 /* from the closing of all it had open to the end of a VMM */
 
 /* --- its nodes -------------------------------------------------------------------------------- */
 
@@ -82,6 +84,8 @@ static int find_nodes(
 	int rc;
 
 	*list = (struct node_list){.count = 0};
+	if (a->spec.vf.pair == PAIR_APART)
+		return 0;
 	rc = add_function(d, a->spec.device, list, e);
 	for (unsigned int i = 0; i < p->companion_count; i++)
 		if (add_function(d, p->companions[i], list, e) < 0)
@@ -173,6 +177,7 @@ struct watched {
 	bool was_closed;    /* by somebody, since it was looked at last */
 	bool try_again;     /* the timer is for attach_renew() */
 	ino_t inode;        /* of the device's folder in /sys when it was last looked at; 0: gone */
+	bool has_let_go;    /* ... for standby_let_go(): closed, and its VMM lives */
 };
 
 struct passthrough {
@@ -241,6 +246,11 @@ static void look_again(void *arg, unsigned int events)
 	(void)events;
 	if (!a)
 		return;
+	if (w->has_let_go) {
+		w->has_let_go = false;
+		standby_let_go(w->owner->d, a);
+		return;
+	}
 	if (w->try_again) {
 		w->try_again = false;
 		attach_renew(w->owner->d, a);
@@ -267,6 +277,16 @@ static void follow_vmm(struct watched *w, pid_t pid)
 	loop->ops->set_timer(w->look_timer, LOOK_MS);
 }
 
+/* A machine with a standby goes on without its function. Whether it goes on, is seen a little later. */
+static bool let_go(struct watched *w, const struct attachment *a)
+{
+	if (!a->spec.vf.standby[0] || w->pidfd < 0 || !w->pid_watch)
+		return false;
+	w->has_let_go = true;
+	w->owner->d->loop->ops->set_timer(w->look_timer, ALIVE_MS);
+	return true;
+}
+
 static bool adopt_vmm(struct watched *w, struct attachment *a)
 {
 	char node[VFIO_NODE_MAX];
@@ -287,12 +307,17 @@ static void watched_look(struct watched *w, struct attachment *a)
 {
 	if (adopt_vmm(w, a)) {
 		w->looks = 0;
+		w->was_closed = w->has_let_go = false;
+		return;
+	}
+	if ((w->was_closed || a->state == ATTACHMENT_ACTIVE) && let_go(w, a)) {
 		w->was_closed = false;
+		w->looks = 0;
 		return;
 	}
 	if (w->was_closed || a->state == ATTACHMENT_ACTIVE) {
 		forget_vmm(w);
-		w->was_closed = false;
+		w->was_closed = w->has_let_go = false;
 		w->looks = 0;
 		a->vmm_pid = 0;
 		attach_renew(w->owner->d, a);
@@ -420,7 +445,7 @@ void passthrough_listen(struct passthrough *p, struct attachment *a)
 	w->inode = folder_inode(p->d, a->spec.device);
 	w->listens = true;
 	w->looks = 0;
-	w->was_closed = w->try_again = false;
+	w->was_closed = w->try_again = w->has_let_go = false;
 }
 
 void passthrough_deafen(struct passthrough *p, const struct attachment *a)

@@ -39,7 +39,9 @@
 #include "daemon/quiesce.h"
 #include "daemon/recover.h"
 #include "daemon/registry.h"
+#include "daemon/quarantine.h"
 #include "daemon/spare.h"
+#include "daemon/standby.h"
 #include "daemon/supervisor.h"
 #include "daemon/unknown.h"
 #include "daemon/vf.h"
@@ -100,7 +102,8 @@ static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_a
 			.size_bytes = a->disk_bytes,
 			.is_untrusted = a->is_untrusted};
 
-		visit(visit_arg, &told);
+		if (a->spec.vf.pair != PAIR_APART)
+			visit(visit_arg, &told);
 		for (unsigned int i = 0; i < p->companion_count; i++) {
 			told.device = p->companions[i];
 			visit(visit_arg, &told);
@@ -112,6 +115,7 @@ static void tell_attachments(void *arg, inventory_visit_fn *visit, void *visit_a
 		}
 	}
 	unknown_tell(d, visit, visit_arg);
+	quarantine_tell(d, visit, visit_arg);
 }
 
 static bool tell_wedged(void *arg, const struct device *device, struct json_out *o)
@@ -524,7 +528,7 @@ int reconcile_begin(struct daemon *d, void (*done)(void *arg), void *arg, struct
 	r->listing = false;
 	if (d->supervisor) {
 		rebuild_all(d);
-		if (unknown_begin(d, e) < 0)
+		if (unknown_begin(d, e) < 0 || quarantine_load(d, e) < 0)
 			return -1;
 		if (journal_each(d->store, note_disk_changes, d, e) < 0)
 			return -1;
@@ -574,6 +578,7 @@ int reconcile_open(struct daemon *d, int keeper_fd, struct err *e)
 	d->faults = faults_new(d, e);
 	if (!d->registry || !d->hands || !d->passthrough || !d->batons || !d->faults)
 		return -1;
+	standby_begin(d);
 	if (d->inventory) {
 		inventory_set_attachments(d->inventory, tell_attachments, d);
 		inventory_set_wedged(d->inventory, tell_wedged, d);
@@ -596,6 +601,8 @@ void reconcile_close(struct daemon *d)
 	vf_given_end(d);
 	binding_follow_end();
 	unknown_end();
+	quarantine_end();
+	standby_end();
 	supervisor_free(d->supervisor);
 	faults_free(d->faults);
 	passthrough_free(d->passthrough);

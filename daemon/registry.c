@@ -219,6 +219,18 @@ const char *registry_find_vm(struct registry *r, const char *name)
 	return NULL;
 }
 
+bool attachment_has(const struct attachment *a, const char *device)
+{
+	const struct attachment_passthrough *p = &a->spec.passthrough;
+
+	if (a->spec.vf.pair == PAIR_APART)
+		return false;
+	for (unsigned int i = 0; i < p->companion_count; i++)
+		if (strcmp(p->companions[i], device) == 0)
+			return true;
+	return strcmp(a->spec.device, device) == 0;
+}
+
 bool registry_has_vm(struct registry *r, const char *vm)
 {
 	list_for_each (node, &r->attachments)

@@ -74,6 +74,18 @@ struct attachment_passthrough {
 	char no_reset_boot[40];
 };
 
+/*
+ * How far a virtual function and its standby are from being a pair (daemon/attach_passthrough.c). The
+ * numbers are in the store.
+ */
+enum attachment_pair {
+	PAIR_WHOLE,
+	PAIR_LEAVING, /* the function is being taken out of the machine */
+	PAIR_APART,   /* the standby is alone: `device` is what left, and nobody's */
+	PAIR_JOINING, /* `device` is being put into the machine */
+	PAIRS
+};
+
 /* What giving a virtual function has to remember of it (daemon/vf_given.h). */
 struct attachment_vf {
 	char pool[256];              /* the rule that it was chosen by; "": it was named */
@@ -82,6 +94,9 @@ struct attachment_vf {
 	char standby
 		[48]; /* "bridge:br0", "direct:eth0": what a virtio card with the same MAC is on,
 			     which carries on without it; "": there is none */
+	enum attachment_pair pair;
+	char left[80];       /* why the last one that left did; "": none has */
+	unsigned int leaves; /* how many have */
 };
 
 /* Of the interface of a VF's PF; NONE: it is no VF of an interface. */
@@ -115,8 +130,8 @@ struct attachment_rescue {
 };
 
 /*
- * What an attachment is: fixed when it is made, but for its device, which recover may change, and
- * with it its spares. Kept in the store, and with its worker.
+ * What an attachment is: fixed when it is made, but for its device, which recover or a failover may
+ * change, and with it its spares. Kept in the store, and with its worker.
  */
 struct attachment_spec {
 	char id[KEEPER_ID_SIZE]; /* "a1": never used again */
@@ -215,7 +230,7 @@ struct attachment {
 	bool disk_unknown;  /* what is in the vault cannot be looked at: before the next worker */
 	bool vault_is_void; /* what it holds cannot be trusted: to be made anew */
 	bool busy;          /* an operation is at it */
-	struct attach_op *renewal; /* that operation, if it is attach_renew() */
+	struct attach_op *renewal; /* that operation, if it is one that a detach waits for */
 	/* passthrough */
 	pid_t vmm_pid; /* who has it open, or 0 */
 	bool has_cdev; /* it can be opened by a node of its own, besides its group's */
@@ -261,6 +276,9 @@ struct attachment *registry_by_name(struct registry *r, const char *vm, const ch
 /* By id, "vm/name", or a name that only one has; NULL with e set. */
 struct attachment *registry_find(struct registry *r, const char *name, struct err *e);
 
+/* Whether a device of this id is its own, itself or as a companion: not one that has left it. */
+bool attachment_has(const struct attachment *a, const char *device);
+
 /* Whether any attachment is of this VM. */
 bool registry_has_vm(struct registry *r, const char *vm);
 
@@ -295,6 +313,11 @@ extern const struct store_schema registry_schema;
 int registry_load(struct registry *r, struct err *e);
 
 int registry_keep(struct registry *r, const struct attachment *a, struct err *e);
+/*
+ * Another function is with its standby now, or none: all that is about the function, and how far the
+ * pair is. In a transaction of the caller's.
+ */
+int registry_keep_pair(struct registry *r, const struct attachment_spec *spec, struct err *e);
 /* The serial number that its device has said. */
 int registry_keep_serial(struct registry *r, const struct attachment *a, struct err *e);
 int registry_keep_as(

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/registry_internal.h"
+#include "daemon/standby.h"
 #include "daemon/tap_node.h"
 #include "daemon/words.h"
 #include "lib/cleanup.h"
@@ -75,7 +76,6 @@ static void put_vf(const struct attachment *a, struct json_out *o)
 	static const char *const links[ATTACHMENT_LINKS] = {
 		[ATTACHMENT_LINK_UP] = "up", [ATTACHMENT_LINK_DOWN] = "down"};
 	const struct attachment_vf *vf = &a->spec.vf;
-	const char *standby = strchr(vf->standby, ':');
 	char text[VF_SETTINGS_TEXT];
 
 	if (!vf->pool[0] && !vf->settings.has && !vf->before.has) {
@@ -87,7 +87,7 @@ static void put_vf(const struct attachment *a, struct json_out *o)
 	json_out_str(o, "pool", vf->pool[0] ? vf->pool : NULL);
 	json_out_str(o, "set", text[0] ? text : NULL);
 	json_out_str(o, "link", links[a->link]);
-	json_out_str(o, "standby", standby ? standby + 1 : NULL);
+	standby_put(a, o);
 	json_out_end(o);
 }
 
@@ -116,6 +116,9 @@ static void put_pending_action(const struct attachment *a, struct json_out *o)
 			o, key, "start the VM from the memory that was saved with its I/O state");
 	else if (a->reason[0])
 		json_out_fmt(o, key, "look at its disk: %s", a->reason);
+	else if (a->spec.vf.pair == PAIR_APART && standby_waits_for(a)[0])
+		json_out_fmt(o, key, "on standby (%s), and no function comes: %s", a->spec.vf.left,
+			standby_waits_for(a));
 	else if (a->storm.action[0])
 		json_out_str(o, key, a->storm.action);
 	else
@@ -180,6 +183,7 @@ static void put_members(const struct registry *r, const struct attachment *a, st
 	json_out_str(
 		o, "serial", a->spec.passthrough.serial[0] ? a->spec.passthrough.serial : NULL);
 	put_rescue(&a->spec.rescue, o);
+	json_out_str(o, "redundancy", standby_word(a));
 	put_vf(a, o);
 	put_lease(a, o);
 	json_out_array(o, "vmm_args");

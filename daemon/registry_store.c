@@ -14,6 +14,7 @@
 #include "daemon/group_type.h"
 #include "daemon/iostate.h"
 #include "daemon/lease.h"
+#include "daemon/quarantine.h"
 #include "daemon/registry_internal.h"
 #include "daemon/tap_node.h"
 #include "daemon/unknown.h"
@@ -71,6 +72,9 @@ static const char *const migrations[] = {
 	"ALTER TABLE attachment ADD COLUMN serial TEXT NOT NULL DEFAULT '';",
 	LEASE_SCHEMA,
 	"ALTER TABLE baton ADD COLUMN carry_ms INTEGER NOT NULL DEFAULT 0;",
+	"ALTER TABLE attachment_vf ADD COLUMN pair INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE attachment_vf ADD COLUMN left_because TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE attachment_vf ADD COLUMN leaves INTEGER NOT NULL DEFAULT 0;" QUARANTINE_SCHEMA,
 };
 
 const struct store_schema registry_schema = {
@@ -102,14 +106,15 @@ static bool row_to_rescue(const struct store_row *row, struct attachment_rescue 
 }
 
 /*
- * The store has each device once. A bridge may be given to many: there it has the attachment's id
- * behind its name.
+ * The store has each device once. A bridge may be given to many, and a function that has left is nobody's:
+ * there it has the attachment's id behind its name.
  */
 #define SHARED_SIZE (PATH_MAX + KEEPER_ID_SIZE)
 
 static const char *device_key(const struct attachment_spec *spec, char key[SHARED_SIZE])
 {
-	bool is_shared = tap_node_is(spec->node) || strcmp(spec->target, DOMAIN_NET_BRIDGE) == 0;
+	bool is_shared = tap_node_is(spec->node) || strcmp(spec->target, DOMAIN_NET_BRIDGE) == 0 ||
+			 spec->vf.pair == PAIR_APART;
 
 	snprintf(key, SHARED_SIZE, "%s%s%s", spec->device, is_shared ? "#" : "",
 		is_shared ? spec->id : "");
@@ -380,6 +385,22 @@ int registry_keep(struct registry *r, const struct attachment *a, struct err *e)
 		return store_commit(r->store, e);
 	store_rollback(r->store);
 	return -1;
+}
+
+int registry_keep_pair(struct registry *r, const struct attachment_spec *s, struct err *e)
+{
+	static const char sql[] = "UPDATE attachment SET device = ?, fingerprint = ?,"
+				  " group_type = ?, no_reset_boot = ?, serial = ? WHERE number = ?";
+	char key[SHARED_SIZE];
+
+	if (store_run(r->store, sql,
+		    STORE_BIND(STORE_TEXT(device_key(s, key)), STORE_TEXT(s->fingerprint),
+			    STORE_TEXT(s->passthrough.group_type),
+			    STORE_TEXT(s->passthrough.no_reset_boot),
+			    STORE_TEXT(s->passthrough.serial), STORE_INT(spec_number(s))),
+		    NULL, NULL, e) < 0)
+		return -1;
+	return vf_given_keep(r->store, s, e);
 }
 
 int registry_keep_serial(struct registry *r, const struct attachment *a, struct err *e)

@@ -108,15 +108,9 @@ struct finding {
 /* Whether an attachment has it, itself or as a companion. */
 static bool is_attached(struct daemon *d, const char *id)
 {
-	list_for_each (node, registry_list(d->registry)) {
-		const struct attachment_spec *s = &list_entry(node, struct attachment, node)->spec;
-
-		if (strcmp(s->device, id) == 0)
+	list_for_each (node, registry_list(d->registry))
+		if (attachment_has(list_entry(node, struct attachment, node), id))
 			return true;
-		for (unsigned int i = 0; i < s->passthrough.companion_count; i++)
-			if (strcmp(s->passthrough.companions[i], id) == 0)
-				return true;
-	}
 	return false;
 }
 

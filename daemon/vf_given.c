@@ -23,6 +23,7 @@
 #include "daemon/attach_op.h"
 #include "daemon/domain_xml.h"
 #include "daemon/inventory.h"
+#include "daemon/standby.h"
 #include "daemon/tap_node.h"
 #include "daemon/vf.h"
 #include "lib/log.h"
@@ -38,8 +39,9 @@ static int64_t spec_number(const struct attachment_spec *spec)
 
 int vf_given_keep(struct store *s, const struct attachment_spec *spec, struct err *e)
 {
-	static const char sql[] = "INSERT OR REPLACE INTO attachment_vf (number, pool, settings,"
-				  " before, standby) VALUES (?, ?, ?, ?, ?)";
+	static const char sql[] =
+		"INSERT OR REPLACE INTO attachment_vf (number, pool, settings, before, standby,"
+		" pair, left_because, leaves) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 	const struct attachment_vf *vf = &spec->vf;
 	char settings[VF_SETTINGS_TEXT], before[VF_SETTINGS_TEXT];
 
@@ -49,7 +51,8 @@ int vf_given_keep(struct store *s, const struct attachment_spec *spec, struct er
 	vf_settings_write(&vf->before, before);
 	return store_run(s, sql,
 		STORE_BIND(STORE_INT(spec_number(spec)), STORE_TEXT(vf->pool), STORE_TEXT(settings),
-			STORE_TEXT(before), STORE_TEXT(vf->standby)),
+			STORE_TEXT(before), STORE_TEXT(vf->standby), STORE_INT(vf->pair),
+			STORE_TEXT(vf->left), STORE_INT(vf->leaves)),
 		NULL, NULL, e);
 }
 
@@ -67,6 +70,18 @@ static bool read_settings(const struct store_row *row, int column, struct vf_set
 	return text && vf_settings_read(text, s, NULL) == 0;
 }
 
+static bool read_pair(const struct store_row *row, struct attachment_vf *vf)
+{
+	const char *left = store_row_text(row, 6);
+	int64_t pair = store_row_int(row, 5);
+
+	if (pair < 0 || pair >= PAIRS || !left)
+		return false;
+	vf->pair = (enum attachment_pair)pair;
+	vf->leaves = (unsigned int)store_row_int(row, 7);
+	return str_copy(vf->left, sizeof(vf->left), left);
+}
+
 static int load_row(void *arg, const struct store_row *row)
 {
 	const char *pool = store_row_text(row, 1), *standby = store_row_text(row, 4);
@@ -79,15 +94,15 @@ static int load_row(void *arg, const struct store_row *row)
 			 str_copy(a->spec.vf.standby, sizeof(a->spec.vf.standby), standby) &&
 			 str_copy(a->spec.vf.pool, sizeof(a->spec.vf.pool), pool) &&
 			 read_settings(row, 2, &a->spec.vf.settings) &&
-			 read_settings(row, 3, &a->spec.vf.before)))
+			 read_settings(row, 3, &a->spec.vf.before) && read_pair(row, &a->spec.vf)))
 		log_error("store: what the VF of %s was set to makes no sense", id);
 	return 0;
 }
 
 int vf_given_load(struct store *s, struct registry *r, struct err *e)
 {
-	static const char sql[] =
-		"SELECT number, pool, settings, before, standby FROM attachment_vf";
+	static const char sql[] = "SELECT number, pool, settings, before, standby, pair,"
+				  " left_because, leaves FROM attachment_vf";
 
 	return store_run(s, sql, STORE_NO_BIND, load_row, r, e);
 }
@@ -303,6 +318,16 @@ static enum attachment_link read_link(struct daemon *d, const char *interface)
 									 : ATTACHMENT_LINK_DOWN;
 }
 
+bool vf_given_has_link(struct daemon *d, const struct device *vf)
+{
+	char interface[DEVICE_NAME_MAX];
+
+	return vf->pci.physfn[0] &&
+	       sriov_interface(inventory_sysroot(d->inventory), vf->pci.physfn, interface,
+		       sizeof(interface)) &&
+	       read_link(d, interface) == ATTACHMENT_LINK_UP;
+}
+
 void vf_given_look(struct daemon *d, struct attachment *a)
 {
 	enum attachment_link link = ATTACHMENT_LINK_NONE;
@@ -318,6 +343,7 @@ void vf_given_look(struct daemon *d, struct attachment *a)
 	else if (a->link == ATTACHMENT_LINK_DOWN)
 		log_info("%s (%s of %s): the link is back", a->spec.id, a->spec.name, a->spec.vm);
 	registry_set_link(d->registry, a, link);
+	standby_link(d, a);
 }
 
 static void look_at_links(void *arg, unsigned int events)
@@ -333,6 +359,7 @@ static void look_at_links(void *arg, unsigned int events)
 		if (a->spec.path != ATTACHMENT_EMULATED && a->kept == KEPT_ATTACHED)
 			vf_given_look(d, a);
 	}
+	standby_look(d);
 }
 
 /* Told from within the inventory: looking there is for later. */

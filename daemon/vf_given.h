@@ -35,6 +35,8 @@ int vf_given_check_known(const char *pf, const struct vf_settings *wanted,
 /* Stages: it is as wanted; it is as it was before it was given. */
 stage_fn vf_given_set, vf_given_restore;
 
+/* Whether the interface of this VF's PF has a link. */
+bool vf_given_has_link(struct daemon *d, const struct device *vf);
 /* Something about a device has changed: links are looked at again, soon. */
 void vf_given_news(struct daemon *d);
 /* The link of its PF, or of its bridge, is looked at now. */

@@ -10,6 +10,7 @@
 #include "daemon/jobs.h"
 #include "daemon/registry.h"
 #include "daemon/vf.h"
+#include "daemon/vf_given.h"
 
 #define PREFIX   "vf:"
 #define RULE_MAX 256
@@ -22,11 +23,12 @@ struct pool {
 	uint16_t vendor, product;
 	char switch_id[68]; /* "": of any */
 	uint32_t vlan;
+	bool linked; /* its PF has a link */
 };
 
 /* Why functions that fit are not free: how many each. */
 struct tally {
-	unsigned int attached, used, busy;
+	unsigned int attached, used, busy, unlinked;
 };
 
 bool vf_pool_is(const char *name)
@@ -144,15 +146,9 @@ static bool is_in_vlan(struct daemon *d, const char *vf, uint32_t vlan)
 
 static bool is_attached(struct daemon *d, const char *vf)
 {
-	list_for_each (node, registry_list(d->registry)) {
-		const struct attachment_spec *s = &list_entry(node, struct attachment, node)->spec;
-
-		if (strcmp(s->device, vf) == 0)
+	list_for_each (node, registry_list(d->registry))
+		if (attachment_has(list_entry(node, struct attachment, node), vf))
 			return true;
-		for (unsigned int i = 0; i < s->passthrough.companion_count; i++)
-			if (strcmp(s->passthrough.companions[i], vf) == 0)
-				return true;
-	}
 	return false;
 }
 
@@ -194,6 +190,10 @@ static const struct device *choose_of(
 		device = inventory_find(d->inventory, DEVICE_PCI, vf);
 		if (!device || !(pf_fits || is_product(p, device)) || !is_in_vlan(d, vf, p->vlan))
 			continue;
+		if (p->linked && !vf_given_has_link(d, device)) {
+			tally->unlinked++;
+			continue;
+		}
 		device = take_if_free(d, vf, tally);
 		if (device)
 			return device;
@@ -219,13 +219,16 @@ static void add_pf(void *arg, const struct device *device)
 static const struct device *refuse_pool(const char *rule, const struct tally *t, struct err *e)
 {
 	err_set(e, ERR_REFUSED, "VF-POOL", "%.128s: no such virtual function is free", rule);
-	err_evidence(e, "of those that fit %u are attached, %u in use by the host, %u worked on",
-		t->attached, t->used, t->busy);
+	err_evidence(e,
+		"of those that fit %u are attached, %u in use by the host or quarantined, %u "
+		"worked "
+		"on, %u without a link",
+		t->attached, t->used, t->busy, t->unlinked);
 	err_fix(e, "make more (iovctl vf create PF COUNT), take one back, or ask for less");
 	return NULL;
 }
 
-const struct device *vf_pool_choose(struct daemon *d, const char *rule, struct err *e)
+static const struct device *choose(struct daemon *d, const char *rule, bool linked, struct err *e)
 {
 	const struct device *device = NULL;
 	struct tally tally = {0};
@@ -234,6 +237,7 @@ const struct device *vf_pool_choose(struct daemon *d, const char *rule, struct e
 
 	if (read_rule(d, rule, &pool, e) < 0)
 		return NULL;
+	pool.linked = linked;
 	if (pool.pf[0])
 		str_copy(pfs.ids[pfs.count++], PCI_ADDR_MAX, pool.pf);
 	else
@@ -241,4 +245,14 @@ const struct device *vf_pool_choose(struct daemon *d, const char *rule, struct e
 	for (size_t i = 0; i < pfs.count && !device; i++)
 		device = choose_of(d, &pool, pfs.ids[i], &tally);
 	return device ?: refuse_pool(rule, &tally, e);
+}
+
+const struct device *vf_pool_choose(struct daemon *d, const char *rule, struct err *e)
+{
+	return choose(d, rule, false, e);
+}
+
+const struct device *vf_pool_choose_linked(struct daemon *d, const char *rule, struct err *e)
+{
+	return choose(d, rule, true, e);
 }

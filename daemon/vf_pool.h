@@ -23,3 +23,6 @@ bool vf_pool_is(const char *name);
  * until the model changes.
  */
 const struct device *vf_pool_choose(struct daemon *d, const char *rule, struct err *e);
+
+/* The same of those whose PF has a link. */
+const struct device *vf_pool_choose_linked(struct daemon *d, const char *rule, struct err *e);

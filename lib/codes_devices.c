@@ -33,6 +33,13 @@ static const struct code_page pages[] = {
 		       "it, "
 		       "too.",
 		.waiver = "attach --allow DEV-UNKNOWN: you know that no machine needs it"},
+	{"DEV-QUARANTINED", "the device has failed, and is given to nobody",
+		.cause = "It was a machine's, together with a standby, and had to leave it because "
+			 "of errors of its own: a storm of faults, an error that was not "
+			 "corrected, a "
+			 "reset that did not work.",
+		.seen = "iovctl show DEVICE: what it did, and which attachment has left it.",
+		.fix = "When it is well again, or was replaced: iovctl release DEVICE."},
 	{"DEV-WEDGED", "something is stuck at the device",
 		.cause = "A process that works on the device waits in the kernel and does not even "
 			 "die of "

@@ -67,10 +67,10 @@ START_TEST(storm_is_quarantined_and_a_few_faults_are_not)
 	begin();
 	for (int i = 0; i < 70; i++) {
 		ck_assert_int_eq(tell(FAILOVER_FAULT), FAILOVER_NOTHING);
-		clock_ms += 1500; /* 7 in 10 s */
+		clock_ms += 2500; /* 2 in 5 s */
 	}
-	clock_ms += 10000;
-	for (int i = 0; i < 7; i++)
+	clock_ms += 5000;
+	for (int i = 0; i < 2; i++)
 		ck_assert_int_eq(tell(FAILOVER_FAULT), FAILOVER_NOTHING);
 	ck_assert_int_eq(tell(FAILOVER_FAULT), FAILOVER_LEAVE);
 	ck_assert(f.quarantine);
