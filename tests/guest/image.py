@@ -128,6 +128,11 @@ def qemu_full():
     return qemu(FULL_METAPACKAGE, FULL_MODULES)
 
 
+def qemu_vf():
+    """The same kernel with nothing but drivers for a virtual function and its standby."""
+    return qemu(FULL_METAPACKAGE, ("virtio_net", "igbvf"))
+
+
 def qemu_history():
     """The same as qemu() with the history checker: `checker DISK until=PATH [key=value]...`."""
     base, command = qemu(), [pathlib.Path(word) for word in blkio.client("history_client")]

@@ -7,7 +7,7 @@
 
 A topic is a program tests/lab/topic_NAME.py; its head says `# lab: IOMMU...`, where it runs, and
 `# timeout: SECONDS`; `# needs: WORD...` what else: `guest`, it starts guests of its own; `full-guest`,
-such with drivers of hardware; `history`, the history checker; `systemd`, a host with +systemd, where no
+such with drivers of hardware; `vf-guest`, such with a virtual function's only; `history`, the history checker; `systemd`, a host with +systemd, where no
 others run unless they are named; `asking`, it runs only where it is named: it has yet to show that it is
 steady. All topics of a host run in one boot, one after the other; one that ends with inside.reboot() runs
 again after the next boot. What they print, the kernel's log and the console are kept in BUILD/lab/HOST/.
@@ -39,6 +39,7 @@ BOOTS_MOST = 6
 NEEDS = {
     "guest": image.qemu,
     "full-guest": image.qemu_full,
+    "vf-guest": image.qemu_vf,
     "history": lambda: blkio.client("history_client"),
     "systemd": lambda: None,
     "asking": lambda: None,
