@@ -135,7 +135,10 @@ class Guest:
     def expect_no_complaints(self):
         lines = self.complaints()
         if lines:
-            raise Failed("the guest's kernel complains:\n    " + "\n    ".join(lines[:8]))
+            log = self.out("dmesg").splitlines()
+            at = next((n for n, line in enumerate(log) if line in lines), 0)
+            told = "\n    ".join([*lines[:8], "around the first one:", *log[max(at - 8, 0) : at + 24]])
+            raise Failed(f"the guest's kernel complains:\n    {told}")
 
 
 def blk_args(sock, name="d0", queues=1, extra=""):
