@@ -374,6 +374,17 @@ static void note_arrived(struct registry *r, struct attachment *a)
 	a->incoming = NULL;
 }
 
+/*
+ * All of its rings have. What an idle worker's page says of that is about a reservation: the VMM may have
+ * been early, and what was granted since is not in the page yet (daemon/baton.c).
+ */
+static bool has_arrived(const struct attachment *a, const struct session_status *s)
+{
+	bool idle = session_gate_flags(s->gate_word) & SESSION_GATE_IDLE;
+
+	return a->incoming && !s->incoming && !idle;
+}
+
 void registry_look(struct registry *r, struct attachment *a)
 {
 	struct session_status status;
@@ -390,7 +401,7 @@ void registry_look(struct registry *r, struct attachment *a)
 		return;
 	}
 	a->connected = status.connected;
-	if (a->incoming && !status.incoming)
+	if (has_arrived(a, &status))
 		note_arrived(r, a);
 	registry_set_state(r, a, state_of(a, &status),
 		status.failed || status.hold || status.late ? status.reason : NULL);
