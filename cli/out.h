@@ -10,7 +10,7 @@
 
 #include "cli/cmd.h"
 
-#define OUT_MAX_COLUMNS 8
+#define OUT_MAX_COLUMNS 12
 
 struct out_column {
 	const char *title; /* NULL: no more columns */

@@ -253,8 +253,9 @@ static int out_table(
 	struct table t = {.columns = view->columns};
 	int rc;
 
-	while (view->columns[t.column_count].title)
+	while (t.column_count < ARRAY_SIZE(view->columns) && view->columns[t.column_count].title)
 		t.column_count++;
+	assert(t.column_count <= OUT_MAX_COLUMNS); /* the last one has no title */
 	rc = table_fill(&t, list, e);
 	if (rc == 0 && cli->form == OUT_PLAIN) {
 		table_print_plain(&t);
