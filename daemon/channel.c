@@ -48,14 +48,28 @@ static int refuse_uri(const char *uri, struct err *e)
 }
 
 /* Nothing that ssh, or a shell on the way, could take for anything but a host. */
-static bool is_host(const char *text)
+static bool is_host(const char *text, const char *marks)
 {
-	if (!isalnum((unsigned char)*text))
+	if (!isalnum((unsigned char)*text) && *text != ':')
 		return false;
 	for (; *text; text++)
-		if (!isalnum((unsigned char)*text) && !strchr("._-@:[]", *text))
+		if (!isalnum((unsigned char)*text) && !strchr(marks, *text))
 			return false;
 	return true;
+}
+
+/* An IPv6 address is in brackets, as [USER@]"["ADDRESS"]", which ssh does not want. */
+static bool is_host_or_address(char *text)
+{
+	char *open = strchr(text, '['), *end = text + strlen(text) - 1;
+
+	if (!open)
+		return is_host(text, "._-@");
+	if (*end != ']' || (open > text && open[-1] != '@'))
+		return false;
+	*end = '\0';
+	memmove(open, open + 1, (size_t)(end - open));
+	return is_host(open, ".:") && is_host(text, "._-@:");
 }
 
 static bool read_host(const char *at, struct place *p)
@@ -75,7 +89,7 @@ static bool read_host(const char *at, struct place *p)
 		snprintf(p->port, sizeof(p->port), "%u", (unsigned int)port);
 		*colon = '\0';
 	}
-	return is_host(p->host);
+	return is_host_or_address(p->host);
 }
 
 static int read_uri(const char *uri, struct place *p, struct err *e)

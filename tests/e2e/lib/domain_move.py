@@ -36,9 +36,9 @@ def until_told(where, mib):
 
 
 class Host:
-    """A libvirtd and an iovd that is its own."""
+    """A libvirtd and an iovd that is its own, in its network if `networked`."""
 
-    def __init__(self, stack, scratch, number, hooks, channel, prefix=()):
+    def __init__(self, stack, scratch, number, hooks, channel, prefix=(), networked=False):
         self.scratch = scratch / f"host{number}"
         self.scratch.mkdir()
         socket = self.scratch / "run/iovd.sock"
@@ -46,6 +46,8 @@ class Host:
         self.libvirt = stack.enter_context(LibvirtHost(scratch, f"h{number}", number, texts))
         settings = f"address = unix://{socket}\n" if hooks and channel else ""
         uri = self.libvirt.uri
+        if networked:
+            prefix = ("nsenter", f"--target={self.libvirt.netns}", "-n", *prefix)
         daemon = Daemon(self.scratch, libvirt=uri, settings=settings, prefix=prefix)
         self.daemon = stack.enter_context(daemon)
 
@@ -80,8 +82,8 @@ class Pair:
     """The domain is defined, has the images as its disks, and is booted, on the first host."""
 
     def __init__(self, stack, scratch, images, hooks=False, native=False, memory=256,
-                 build=image.qemu, prefix=(), channel=True):
-        self.here, self.there = (Host(stack, scratch, n, hooks, channel, prefix) for n in (1, 2))
+                 build=image.qemu, channel=True, **host):
+        self.here, self.there = (Host(stack, scratch, n, hooks, channel, **host) for n in (1, 2))
         self.native = native
         connect(self.here.libvirt, self.there.libvirt)
         disks = [NATIVE.format(image=disk, target=f"vd{t}") for disk, t in zip(images, "abcdef")]
