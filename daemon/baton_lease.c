@@ -49,8 +49,7 @@
 #define ARRIVE_MS 10
 #define NOBODY_MS                                                                                  \
 	500 /* it has stopped, and nobody waits for it: it may go on here, or be claimed */
-#define NOWHERE_MS 10000 /* until a VM that is seen on neither side counts as lost */
-#define COMES_MS   60000 /* from the hook to libvirt's starting a VMM */
+#define COMES_MS 60000 /* from the hook to libvirt's starting a VMM */
 
 bool baton_is_lease(const struct baton *b)
 {
@@ -206,11 +205,24 @@ static void synced(struct baton *b)
 		baton_try_later(b, NOBODY_MS);
 }
 
+/* Its VMM has given it up. */
+static void given_up(struct baton *b)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, ERR_REFUSED, "MIG-GIVEN-UP", "%s has not moved", b->vm);
+	err_evidence(&e, "its VMM does not send it any more");
+	baton_tell_stays(b, &e);
+	baton_keep_here(b);
+}
+
 static void step_ready(struct baton *b)
 {
 	b->has_passed = false;
-	if (b->wish == WISH_ABORT || !look(b, false, is_moving)) {
+	if (b->wish == WISH_ABORT) {
 		baton_keep_here(b);
+	} else if (!look(b, false, is_moving)) {
+		given_up(b);
 	} else if (baton_goes_on_here(b)) {
 		log_info("%s: goes on here, and may move again", b->vm);
 		baton_apply(b);
@@ -238,28 +250,13 @@ static void taken_back(struct baton *b)
 		baton_step(b);
 }
 
-/* Both VMMs have died before one of them had all of the VM: nobody waits for it any more. */
-static void note_nowhere(struct baton *b)
-{
-	if (b->counts[LEASE_CLAIMED] || !baton_has_no_vmm(b)) {
-		b->nowhere_ms = 0;
-		return;
-	}
-	if (b->nowhere_ms == 0)
-		b->nowhere_ms = now_ms();
-	if (now_ms() < b->nowhere_ms + NOWHERE_MS)
-		return;
-	log_error("%s: runs on neither host: its VMMs have died while it moved", b->vm);
-	b->wish = WISH_ABORT;
-}
-
 static void seen_left(struct baton *b)
 {
 	if (b->counts[LEASE_VOLUMES] && b->counts[LEASE_OTHERS] == b->counts[LEASE_VOLUMES]) {
 		become(b, BATON_TAKEN, b->epoch);
 		return;
 	}
-	note_nowhere(b);
+	baton_note_nowhere(b, b->counts[LEASE_CLAIMED]);
 	baton_try_later(b, LOOK_MS);
 }
 

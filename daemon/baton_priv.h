@@ -114,6 +114,14 @@ void baton_keep_here(struct baton *b);
 void baton_refuse_back(struct baton *b);
 /* It has moved: what the VM had here goes, one by one, and the move is over then. */
 void baton_take_away(struct baton *b);
+/*
+ * Neither side has a VMM for it, as far as libvirt here and the other side (is_elsewhere) know: both have
+ * died before one of them had all of the VM. Libvirt's news may be late, so that this has to be so for a
+ * while; then whoever waits is told, and the baton comes back to where the VM is defined.
+ */
+void baton_note_nowhere(struct baton *b, bool is_elsewhere);
+/* It stays here: whoever waits for its end there hears why. Before baton_keep_here(). */
+void baton_tell_stays(struct baton *b, const struct err *e);
 /* The one who waits hears that nothing is left here. */
 void baton_tell_empty(struct baton *b);
 

@@ -71,6 +71,13 @@ void baton_keep_here(struct baton *b)
 	baton_step(b);
 }
 
+/* Who waits for just that is told when all is as before. */
+void baton_tell_stays(struct baton *b, const struct err *e)
+{
+	if (b->wish == WISH_FINISH)
+		baton_tell(b, NULL, 0, e);
+}
+
 /* --- reserving -------------------------------------------------------------------------------- */
 
 static void reserve_failed(struct baton *b, const struct err *e)
@@ -243,6 +250,18 @@ static void sync_disks(struct baton *b)
 	synced(b, NULL, 0, -1, NULL);
 }
 
+static void refused(struct baton *b, const char *why)
+{
+	struct err e = ERR_INIT;
+
+	log_error("%s: the destination does not take it: %.200s", b->vm, why);
+	err_set(&e, ERR_REFUSED, "MIG-REFUSED", "%s has not moved", b->vm);
+	err_evidence(&e, "the destination says: %.200s", why);
+	err_fix(&e, "its disks are here again, and it may go on here");
+	baton_tell_stays(b, &e);
+	baton_keep_here(b);
+}
+
 static void granted(void *arg, const struct json *reply, const struct err *e)
 {
 	struct baton *b = arg;
@@ -251,10 +270,7 @@ static void granted(void *arg, const struct json *reply, const struct err *e)
 	if (baton_is_no_answer(b, "Grant", e))
 		return;
 	if (!json_is_true(json_member(reply, "granted"))) {
-		const char *why = json_member_str(reply, "why");
-
-		log_error("%s: the destination does not take it: %.200s", b->vm, why ? why : "?");
-		baton_keep_here(b);
+		refused(b, json_member_str(reply, "why") ?: "no");
 		return;
 	}
 	if (baton_set(b, BATON_TAKEN, b->epoch, "", &own) < 0) {
@@ -353,15 +369,11 @@ void baton_take_away(struct baton *b)
 		b->calling = true;
 }
 
-/*
- * Both VMMs have died before one of them had all of the VM. Libvirt's news may be late, so that this
- * has to be so for a while; then the baton comes back to where the VM is defined.
- */
-static void note_nowhere(struct baton *b, bool gone_there)
+void baton_note_nowhere(struct baton *b, bool is_elsewhere)
 {
 	struct err e = ERR_INIT;
 
-	if (!gone_there || !baton_has_no_vmm(b)) {
+	if (is_elsewhere || !baton_has_no_vmm(b)) {
 		b->nowhere_ms = 0;
 		return;
 	}
@@ -371,7 +383,8 @@ static void note_nowhere(struct baton *b, bool gone_there)
 		return;
 	log_error("%s: runs on neither host: its VMMs have died while it moved", b->vm);
 	err_set(&e, ERR_PARTLY_DONE, "MIG-LOST", "%s runs on neither host", b->vm);
-	err_evidence(&e, "libvirt has no QEMU for it, here or there");
+	err_evidence(&e, "libvirt has no QEMU for it here, and %s",
+		baton_is_lease(b) ? "nobody waits for its volumes" : "has none there");
 	err_fix(&e, "its disks are as after a loss of power: start it again");
 	baton_tell(b, NULL, 0, &e);
 	b->wish = WISH_ABORT;
@@ -387,7 +400,7 @@ static void shown(void *arg, const struct json *reply, const struct err *e)
 		baton_take_away(b);
 		return;
 	}
-	note_nowhere(b, json_is_true(json_member(reply, "gone")));
+	baton_note_nowhere(b, !json_is_true(json_member(reply, "gone")));
 	baton_try_later(b, b->wish == WISH_FINISH ? LOOK_MS : BATON_AGAIN_MS);
 }
 

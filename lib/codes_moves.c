@@ -94,8 +94,9 @@ static const struct code_page pages[] = {
 		.fix = "Start it first; or take its definition over: virsh dumpxml, virsh define."},
 	{"MIG-GIVEN-UP", "the move was given up",
 		.cause = "Its time (--timeout) was over before all of the memory was sent, or its "
-			 "job was cancelled.",
-		.seen = "libvirt's own words. The VM goes on where it was.",
+			 "job was cancelled, or its VMM has given it up.",
+		.seen = "libvirt's own words, or that the VMM does not send it any more. The VM "
+			"goes on where it was.",
 		.fix = "Try again when the guest writes less, or with more time."},
 	{"NO-MOVE", "the VM is not about to move from here",
 		.cause = "--end and --abort are about a move that --begin has begun.",
