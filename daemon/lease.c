@@ -265,6 +265,13 @@ static void opened(void *arg, const struct lease_seen *seen, int fd, const struc
 		not_ours(a, e);
 }
 
+/* One at a time: a->lease.is_busy. */
+static void note_asked(struct attachment *a)
+{
+	a->lease.is_busy = true;
+	a->lease.asked = a->disk;
+}
+
 static int open_own(struct daemon *d, struct attachment *a, struct err *e)
 {
 	struct opening *x = malloc(sizeof(*x));
@@ -277,7 +284,7 @@ static int open_own(struct daemon *d, struct attachment *a, struct err *e)
 		free(x);
 		return -1;
 	}
-	a->lease.is_busy = true;
+	note_asked(a);
 	return 0;
 }
 
@@ -300,16 +307,22 @@ static int act_alone(struct daemon *d, struct attachment *a, enum lease_act act,
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a lease");
 	x->d = d;
 	str_copy(x->id, sizeof(x->id), a->spec.id);
-	if (lease_act(d, a, act, kept_up, x, e) == 0)
-		return 0;
-	free(x);
-	return -1;
+	if (lease_act(d, a, act, kept_up, x, e) < 0) {
+		free(x);
+		return -1;
+	}
+	note_asked(a);
+	return 0;
 }
 
-/* It has been recovered onto another one: the lease on that is another, too. */
+/* It has been recovered onto another one: the lease on that is another, too, or can be one, or none. */
 static void forget_other_volume(struct attachment *a)
 {
-	if (a->lease.fd < 0 || backing_is(a->lease.fd, a->disk.fs, a->disk.inode, a->disk.number))
+	const struct attachment_disk *asked = &a->lease.asked, *now = &a->disk;
+
+	if (asked->fs != now->fs || asked->inode != now->inode || asked->number != now->number)
+		a->lease.is_none = false;
+	if (a->lease.fd < 0 || backing_is(a->lease.fd, now->fs, now->inode, now->number))
 		return;
 	close_fd(&a->lease.fd);
 	a->lease.is_ours = false;
@@ -321,11 +334,12 @@ void lease_keep_up(struct daemon *d, struct attachment *a)
 	struct err e = ERR_INIT;
 	int rc = 0;
 
-	if (!lease_fits(a) || a->lease.is_none || a->lease.is_busy || a->restoring ||
-		a->kept != KEPT_ATTACHED || a->busy || a->disk_changes ||
-		a->worker.generation == 0 || baton_goes_by_lease(d, a->spec.vm))
+	if (a->lease.is_busy || a->restoring || a->kept != KEPT_ATTACHED || a->busy ||
+		a->disk_changes || a->worker.generation == 0 || baton_goes_by_lease(d, a->spec.vm))
 		return;
 	forget_other_volume(a);
+	if (!lease_fits(a) || a->lease.is_none)
+		return;
 	if (wanted == a->lease.is_ours || now_ms() < a->lease.again_ms)
 		return;
 	if (a->lease.fd < 0)

@@ -185,8 +185,9 @@ enum attachment_fencing {
 struct attachment_lease {
 	int fd;       /* the keeper's description, which the locks are of; -1: none */
 	bool is_ours; /* as far as is known: after a start it is taken again */
-	bool is_none; /* its volume can hold none */
 	bool is_busy; /* a hand is at it */
+	bool is_none; /* the volume that was asked about can hold none */
+	struct attachment_disk asked;
 	uint64_t epoch, again_ms;
 };
 

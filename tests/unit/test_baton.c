@@ -2,7 +2,8 @@
 /*
  * daemon/baton at the source: what the one who waits for the end of a move is told. The row of a move
  * that is on its way is in the store; the destination is this test, which answers as a table says;
- * what libvirt says of the VMM here is said here, too (--wrap, in Makefile.am).
+ * what libvirt says of the VMM here is said here, too (--wrap, in Makefile.am). And what is known of
+ * the lease on a volume, when there is another one in its place.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "daemon/baton_priv.h"
 #include "daemon/conf.h"
 #include "daemon/events.h"
+#include "daemon/lease.h"
 #include "daemon/loop.h"
 #include "lib/cleanup.h"
 #include "tests/unit/unit.h"
@@ -247,6 +249,57 @@ START_TEST(vm_that_is_nowhere_is_told_as_lost_where_it_moves_by_lease)
 }
 END_TEST
 
+/* --- the lease on a volume in place of which there is another one now ------------------------- */
+
+/* Away, so that nothing is done but to forget. */
+static struct attachment *add_file(const struct attachment_disk *disk)
+{
+	struct attachment_spec s = {.queues = 1, .vm = "web1", .name = "disk", .domain = UUID};
+	struct attachment *a;
+
+	registry_next_id(d.registry, s.id);
+	a = registry_add(d.registry, &s, &e);
+	ck_assert_ptr_nonnull(a);
+	a->kept = KEPT_ATTACHED;
+	a->worker.generation = 1;
+	a->baton = BATON_AWAY;
+	a->disk = *disk;
+	return a;
+}
+
+START_TEST(volume_that_can_hold_none_is_forgotten_with_it)
+{
+	struct attachment *a;
+
+	begin();
+	a = add_file(&(struct attachment_disk){.fs = 1, .inode = 2});
+	a->lease.asked = a->disk;
+	a->lease.is_none = true;
+	lease_keep_up(&d, a);
+	ck_assert(a->lease.is_none); /* the same is not asked again */
+	a->disk.inode = 3;
+	lease_keep_up(&d, a);
+	ck_assert(!a->lease.is_none);
+	end();
+}
+END_TEST
+
+START_TEST(lease_is_forgotten_where_there_can_be_none)
+{
+	struct attachment *a;
+
+	begin();
+	a = add_file(&(struct attachment_disk){.number = 7}); /* a block device */
+	a->lease.fd = dup(listener);
+	a->lease.is_ours = true;
+	lease_keep_up(&d, a);
+	ck_assert(!a->lease.is_ours);
+	ck_assert_int_eq(a->lease.fd, -1);
+	end();
+}
+END_TEST
+
 UNIT_MAIN(refused_grant_is_not_told_as_a_move, move_of_which_nothing_is_left_is_told_as_one,
 	vm_that_is_nowhere_is_told_as_lost,
-	vm_that_is_nowhere_is_told_as_lost_where_it_moves_by_lease)
+	vm_that_is_nowhere_is_told_as_lost_where_it_moves_by_lease,
+	volume_that_can_hold_none_is_forgotten_with_it, lease_is_forgotten_where_there_can_be_none)
