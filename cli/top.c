@@ -314,6 +314,15 @@ static bool take_one(unsigned int widths[COLUMNS])
 	return widest < COLUMNS || least < COLUMNS;
 }
 
+/* Columns that went leave room, which the texts get back. */
+static void give_back(
+	unsigned int widths[COLUMNS], const unsigned int natural[COLUMNS], unsigned int columns)
+{
+	for (size_t c = 0; c < COLUMNS; c++)
+		while (widths[c] && widths[c] < natural[c] && total_width(widths) < columns)
+			widths[c]++;
+}
+
 /* Numbers are right-justified, so that they can be compared. */
 static void put_cell(const char *text, unsigned int width, bool is_number, bool *first)
 {
@@ -366,12 +375,14 @@ static void put_sums(const struct top_look *look, unsigned int columns)
 void top_print(const struct top_look *look, unsigned int columns, unsigned int rows)
 {
 	size_t room = !rows ? look->count : rows > 2 ? rows - 2 : 0, shown;
-	unsigned int widths[COLUMNS];
+	unsigned int natural[COLUMNS], widths[COLUMNS];
 	bool style = term_has_style();
 
-	natural_widths(look, widths);
+	natural_widths(look, natural);
+	memcpy(widths, natural, sizeof(widths));
 	while (columns && total_width(widths) > columns && take_one(widths))
 		;
+	give_back(widths, natural, columns);
 	put_sums(look, columns);
 	fputs(style ? "\033[1m" : "", stdout);
 	put_line(widths, NULL);

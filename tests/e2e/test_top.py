@@ -17,6 +17,7 @@ from lib.terminal import Terminal
 RATE = 100  # requests a second that the slow disk does, more or less
 DEPTH = 16  # and how many it is given at once
 ESCAPE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
+LONG = "database-of-the-house"  # a machine whose name does not fit into 80 columns
 FRAME = "\x1b[H\x1b[2J"
 TITLES = ("ATTACHMENT", "DEVICE", "STATE", "RATE/S", "LATENCY", "IN FLIGHT", "DONE", "FAILED",
           "RESTARTS", "FAULTS")
@@ -95,12 +96,14 @@ def test_screen(daemon):
     with Terminal(argv(daemon, "top", "--interval", "200"), 120, 20, LC_ALL="C.UTF-8") as screen:
         frame = drawn(screen, lambda f: re.split("  +", f[1]) == list(TITLES), "all columns")
         names = sorted(line.split()[0] for line in frame[2:5])
-        expect(names == ["db1/idle", "web1/fast", "web1/slow"], f"{frame}")
+        expect(names == [f"{LONG}/idle", "web1/fast", "web1/slow"], f"{frame}")
         for columns, rows in ((80, 20), (40, 6), (20, 3), (200, 50)):
             screen.resize(columns, rows)
             frame = drawn(screen, lambda f, c=columns, r=rows: max(map(len, f)) <= c and len(f) <= r,
                           f"a screen of {columns} columns and {rows} rows")
             expect(frame[0].startswith("3 attachments"), f"{frame}")
+            if columns == 80:  # names have the room that columns left when they went
+                expect(len(frame[1]) == 80 and any("…" in line for line in frame), f"{frame}")
         screen.press("s")
         drawn(screen, lambda f: "sort: latency" in f[-1], "another order")
         screen.press("p")
@@ -122,7 +125,7 @@ def test(scratch):
         throttled.requests_per_second(RATE)
         fast = daemon.attach(images["fast"], "web1", "fast")
         slow = daemon.attach(throttled.path, "web1", "slow")
-        daemon.attach(images["idle"], "db1", "idle")
+        daemon.attach(images["idle"], LONG, "idle")
         clients = [History(one.socket, scratch, one.name, depth=DEPTH) for one in (fast, slow)]
         for one in (fast, slow):
             until(lambda one=one: one.now()["requests_completed"] > RATE, 60, "requests")
