@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/term.h"
 #include "lib/cleanup.h"
+#include "proto/utf8.h"
 
 #define RUN_MIN    4 /* so many alike are one row */
 #define PCI_ROOT   7 /* "0000:00" */
@@ -522,6 +524,30 @@ void picture_label(const struct picture_row *row, char *text, size_t size)
 {
 	snprintf(text, size, "%s%s%s", short_id(row, row->id), row->to ? "-" : "",
 		row->to ? short_id(row, row->to) : "");
+}
+
+const char *picture_mark(const struct picture_row *row)
+{
+	bool nobody_knows = row->kind == PICTURE_VM && strcmp(row->state, "unknown") == 0;
+
+	return nobody_knows ? "" : row->state;
+}
+
+void picture_put(const char *text, unsigned int room, void (*put)(unsigned char c))
+{
+	size_t len = strlen(text), step;
+	bool cut = room && term_width(text) > room;
+
+	for (unsigned int n = 1; len; n++, text += step, len -= step) {
+		if (cut && n == room) {
+			fputs("\xe2\x80\xa6", stdout);
+			return;
+		}
+		step = utf8_step(text, len);
+		for (size_t i = 0; i < step; i++)
+			put((unsigned char)text[i]);
+		step = MAX(step, 1);
+	}
 }
 
 /* The nearest row above with a group, that it is in. */

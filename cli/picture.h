@@ -19,8 +19,9 @@ enum picture_kind {
 	PICTURE_ATTACHMENT,
 };
 
-#define PICTURE_NONE SIZE_MAX /* no row */
-#define PICTURE_DEEP 60       /* rows of a deeper level are drawn on this one */
+#define PICTURE_NONE      SIZE_MAX /* no row */
+#define PICTURE_DEEP      60       /* rows of a deeper level are drawn on this one */
+#define PICTURE_LABEL_MAX 264      /* the name of any file, and a count */
 
 struct picture_row {
 	enum picture_kind kind;
@@ -62,6 +63,19 @@ void picture_title(const struct picture *p, char *text, size_t size);
 
 /* How a row is called where there is little room: "41:00.0", "sda", "41:02.0-7". */
 void picture_label(const struct picture_row *row, char *text, size_t size);
+
+/*
+ * The state that a row is coloured by. A machine that libvirt does not have, and that has nothing open, is
+ * unknown as long as it is not run; of a device that is trouble.
+ */
+const char *picture_mark(const struct picture_row *row);
+
+/*
+ * At most `room` characters (0: all), the last of them an ellipsis if there are more; `put` gets each byte.
+ * Half a character, which is what may be left of one at the end of a short buffer, is left out: with it whole
+ * pages would be unreadable.
+ */
+void picture_put(const char *text, unsigned int room, void (*put)(unsigned char c));
 
 /* The row where the group of row `at` ends, if it begins there and has several rows; else `at`. */
 size_t picture_group_end(const struct picture *p, size_t at);

@@ -12,7 +12,6 @@
 #include "lib/cleanup.h"
 
 #define TITLE_MAX 200
-#define LABEL_MAX 64
 
 static const struct {
 	const char *state, *colour;
@@ -23,15 +22,16 @@ static const struct {
 };
 
 /* In quotes, what is a quote or a backslash there made plain. */
+static void put_char(unsigned char c)
+{
+	if (c == '"' || c == '\\')
+		putchar('\\');
+	putchar(c < ' ' || c == 0x7f ? '?' : c);
+}
+
 static void put_text(const char *text)
 {
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c == '"' || c == '\\')
-			putchar('\\');
-		putchar(c < ' ' || c == 0x7f ? '?' : c);
-	}
+	picture_put(text, 0, put_char);
 }
 
 static const char *fill_of(const char *state)
@@ -47,7 +47,7 @@ static void put_node(const struct picture *p, size_t at, const char *indent)
 {
 	const struct picture_row *row = &p->rows[at];
 	const char *const lines[] = {row->name, row->driver, row->use};
-	char label[LABEL_MAX];
+	char label[PICTURE_LABEL_MAX];
 
 	picture_label(row, label, sizeof(label));
 	printf("%sn%zu [label=\"", indent, at);
@@ -58,7 +58,7 @@ static void put_node(const struct picture *p, size_t at, const char *indent)
 		fputs("\\n", stdout);
 		put_text(lines[i]);
 	}
-	printf("\", fillcolor=\"%s\"];\n", fill_of(row->state));
+	printf("\", fillcolor=\"%s\"];\n", fill_of(picture_mark(row)));
 }
 
 /* --- clusters --------------------------------------------------------------------------------- */

@@ -25,9 +25,10 @@
 #define LABEL_AT     10
 #define CHAR_WIDTH   7.3 /* of the font that labels have, 12 high */
 #define SANS_WIDTH   5.9 /* of that of the rest, 11 high: on the average */
+#define STATE_WIDTH  6.5 /* of words without capitals or blanks */
 #define TITLE_MAX    200
-#define LABEL_MAX    64
 #define WORDS_MAX    280
+#define WORDS_MIN    8 /* characters */
 
 static const char style[] =
 	"text{font:11px 'DejaVu Sans',sans-serif;fill:#37474f}"
@@ -77,19 +78,9 @@ static void put_char(unsigned char c)
 	}
 }
 
-/* At most `room` characters (0: all), the last of them an ellipsis if there are more. */
 static void put_text(const char *text, unsigned int room)
 {
-	bool cut = room && term_width(text) > room;
-
-	for (unsigned int n = 0; *text; text++) {
-		n += ((unsigned char)*text & 0xc0) != 0x80;
-		if (cut && n >= room)
-			break;
-		put_char((unsigned char)*text);
-	}
-	if (cut)
-		fputs("\xe2\x80\xa6", stdout);
+	picture_put(text, room, put_char);
 }
 
 static const char *stripe_of(const char *state)
@@ -243,31 +234,46 @@ static int put_group_number(const struct page *g, size_t row, int x, int width)
 	return (int)((double)strlen(text) * CHAR_WIDTH) + 8;
 }
 
+/*
+ * What stands behind the label, in `room`: a word of which little is left says nothing. How wide it comes out
+ * is the viewer's to know, so that it is clipped there as well.
+ */
+static void put_words(const struct picture_row *r, int x, int y, int room)
+{
+	const char *name = *r->name ? r->name : r->driver;
+	int fit = (int)(room / SANS_WIDTH);
+	char words[WORDS_MAX];
+
+	snprintf(
+		words, sizeof(words), "%s%s%s", name, *name && *r->use ? " \xc2\xb7 " : "", r->use);
+	if (!*words || (fit < WORDS_MIN && (int)term_width(words) > fit))
+		return;
+	printf("<svg x='%d' y='%d' width='%d' height='%d'><text y='14'>", x, y, room, BOX_HEIGHT);
+	put_text(words, (unsigned int)fit);
+	fputs("</text></svg>", stdout);
+}
+
 static void put_box(const struct page *g, size_t row)
 {
 	const struct picture_row *r = &g->p->rows[row];
 	bool is_head = r->kind == PICTURE_ROOT || r->kind == PICTURE_VM;
-	int x = x_of(g, row), y = g->y[row], width = width_of(g, row), at, room;
-	char label[LABEL_MAX], words[WORDS_MAX];
+	int x = x_of(g, row), y = g->y[row], width = width_of(g, row), room;
+	unsigned int fit;
+	char label[PICTURE_LABEL_MAX];
 
-	picture_label(r, label, sizeof(label));
-	snprintf(words, sizeof(words), "%s%s%s", *r->name ? r->name : r->driver,
-		*r->use ? " \xc2\xb7 " : "", r->use);
 	printf("<g><rect class='%s' x='%d' y='%d' width='%d' height='%d' rx='3'/>"
 	       "<rect x='%d' y='%d' width='4' height='%d' rx='1' fill='%s'/>",
 		is_head ? "r" : "b", x, y, width, BOX_HEIGHT, x, y, BOX_HEIGHT,
-		stripe_of(r->state));
+		stripe_of(picture_mark(r)));
 	put_title(r);
+	picture_label(r, label, sizeof(label));
+	room = width - LABEL_AT - 4 - put_group_number(g, row, x, width);
+	fit = (unsigned int)(room / CHAR_WIDTH);
 	printf("<text class='%s' x='%d' y='%d'>", is_head ? "h" : "l", x + LABEL_AT, y + 14);
-	put_text(label, 0);
+	put_text(label, fit);
 	fputs("</text>", stdout);
-	at = LABEL_AT + (int)(term_width(label) * CHAR_WIDTH) + 8;
-	room = (int)((width - at - put_group_number(g, row, x, width) - 4) / SANS_WIDTH);
-	if (room > 0) {
-		printf("<text x='%d' y='%d'>", x + at, y + 14);
-		put_text(words, (unsigned int)room);
-		fputs("</text>", stdout);
-	}
+	width = 8 + (int)(MIN(term_width(label), fit) * CHAR_WIDTH);
+	put_words(r, x + LABEL_AT + width, y, room - width);
 	fputs("</g>\n", stdout);
 }
 
@@ -287,7 +293,7 @@ static void put_head(const struct page *g)
 		printf("<rect x='%d' y='56' width='4' height='14' fill='%s'/>"
 		       "<text x='%d' y='67'>%s</text>\n",
 			x, stripes[i].colour, x + 9, stripes[i].state);
-		x += 26 + (int)((double)strlen(stripes[i].state) * CHAR_WIDTH);
+		x += 26 + (int)((double)strlen(stripes[i].state) * STATE_WIDTH);
 	}
 	printf("<rect class='g' x='%d' y='56' width='24' height='14' rx='3'/>"
 	       "<text x='%d' y='67'>one IOMMU group: goes to one owner</text>\n",

@@ -14,7 +14,6 @@
 
 #define WIDE        120 /* columns from which on drivers have room */
 #define NAME_WIDTH  44  /* at most, on a terminal */
-#define LABEL_MAX   64
 #define INDENT      3
 #define TITLE_MAX   200
 #define STATE_WIDTH 11
@@ -100,21 +99,21 @@ static unsigned int indent_of(const struct picture_row *row)
 	return row->depth * INDENT;
 }
 
-static void label_of(const struct picture_row *row, char text[LABEL_MAX])
+static void label_of(const struct picture_row *row, char text[PICTURE_LABEL_MAX])
 {
 	size_t len;
 
-	picture_label(row, text, LABEL_MAX);
+	picture_label(row, text, PICTURE_LABEL_MAX);
 	len = strlen(text);
 	if (row->count > 1)
-		snprintf(text + len, LABEL_MAX - len, " (%zu)", row->count);
+		snprintf(text + len, PICTURE_LABEL_MAX - len, " (%zu)", row->count);
 }
 
 static void measure(struct drawing *d)
 {
 	for (size_t i = 0; i < d->p->count; i++) {
 		const struct picture_row *row = &d->p->rows[i];
-		char label[LABEL_MAX];
+		char label[PICTURE_LABEL_MAX];
 
 		label_of(row, label);
 		d->label_width = MAX(d->label_width, indent_of(row) + term_width(label));
@@ -147,7 +146,7 @@ static void put_label(const struct drawing *d, const struct picture_row *row)
 {
 	bool is_head = row->kind == PICTURE_ROOT || row->kind == PICTURE_VM;
 	unsigned int used = put_lines(d, row);
-	char label[LABEL_MAX];
+	char label[PICTURE_LABEL_MAX];
 
 	label_of(row, label);
 	put_coloured(d, is_head ? COLOUR_BOLD : COLOUR_NONE, label,
@@ -204,7 +203,7 @@ static void put_row(struct drawing *d, size_t at)
 
 	put_label(d, row);
 	put_group(d, at);
-	put_coloured(d, colour_of(row->state), row->state, STATE_WIDTH);
+	put_coloured(d, colour_of(picture_mark(row)), row->state, STATE_WIDTH);
 	putchar(' ');
 	put_coloured(d, COLOUR_NONE, row->driver, d->driver_width);
 	fputs("  ", stdout);

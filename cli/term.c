@@ -9,6 +9,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "proto/utf8.h"
+
 static bool get_size(struct winsize *ws)
 {
 	return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, ws) == 0;
@@ -70,12 +72,15 @@ static size_t char_len(const char *s)
 	return len;
 }
 
-/* Control characters are those of ASCII, and C1, which in UTF-8 are 0xc2 0x80..0x9f. */
+/*
+ * Control characters are those of ASCII, and C1, which in UTF-8 are 0xc2 0x80..0x9f. Half a character is what
+ * may be left of one at the end of a short buffer.
+ */
 static void put_char(const char *s, size_t len)
 {
 	unsigned char c = (unsigned char)s[0], next = (unsigned char)s[1];
 
-	if (c < ' ' || c == 0x7f || (len > 1 && !term_is_utf8()) ||
+	if (c < ' ' || c == 0x7f || (c >= 0x80 && (!term_is_utf8() || !utf8_step(s, len))) ||
 		(c == 0xc2 && next >= 0x80 && next <= 0x9f))
 		putchar('?');
 	else

@@ -18,6 +18,8 @@ SCENES = ("lvm", "network", "sriov", "groups", "volumes")
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 SVG = "{http://www.w3.org/2000/svg}"
 ODD_NAME = "a <disk> & \"more\" 'é'.img"
+TROUBLE = "#ffcdd2"  # is how a graph has what is in trouble
+LONG_NAME = "di" + "é" * 70 + ".img"  # longer than a box, and than what is kept of it, which ends within an é
 
 
 def expect(condition, what):
@@ -115,21 +117,27 @@ def test_machines(scratch):
     """A live daemon: machines with what they have, names that mean something to readers."""
     image = disk.blank(scratch / ODD_NAME, 8)
     other = disk.blank(scratch / "other.img", 8)
+    long = disk.blank(scratch / LONG_NAME, 8)
     with Daemon(scratch) as daemon:
         daemon.attach(image, "web1", "root")
         daemon.attach(other, "web1", "data")
+        daemon.attach(long, "web1", "long")
         reply = json.loads(proc.run([program("iovctl"), "-s", daemon.socket, "-o", "json", "show",
                                      "host"]).stdout)
         expect([vm["name"] for vm in reply["vms"]] == ["web1"], f"{reply['vms']}")
         tree = draw(daemon.socket, "--tree")
         machine = tree.split("\n\n")[1].splitlines()
         expect([line.split()[:2] for line in machine] ==
-               [["web1", machine[0].split()[1]], ["├─", "root"], ["└─", "data"]], tree)
+               [["web1", machine[0].split()[1]], ["├─", "root"], ["├─", "data"], ["└─", "long"]], tree)
         expect("ready" in machine[1] and "paravirt" in machine[1], tree)
         svg = etree.fromstring(draw(daemon.socket, "--svg"))
-        expect(len([p for p in svg.iter(f"{SVG}path") if p.get("class") == "c"]) == 2, "two curves")
+        expect(len([p for p in svg.iter(f"{SVG}path") if p.get("class") == "c"]) == 3, "three curves")
+        labels = [t.text for t in svg.iter(f"{SVG}text") if t.text.startswith("diéé")]
+        expect(labels and all(text[-1] == "…" and len(text) < 60 for text in labels), f"{labels}")
         expect(any(ODD_NAME in t.text for t in svg.iter(f"{SVG}title")), "a name got lost")
-        expect(ODD_NAME.replace('"', '\\"') in draw(daemon.socket, "--dot"), "a name got lost")
+        dot = draw(daemon.socket, "--dot")
+        expect(ODD_NAME.replace('"', '\\"') in dot and "diéé" in dot, "a name got lost")
+        expect(TROUBLE not in dot, "a machine that nobody runs is shown as trouble")
 
 
 def test_usage(scratch):
