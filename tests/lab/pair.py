@@ -13,13 +13,14 @@ import typing
 
 import inside
 from guest import image
-from inside import Failed, Iovd, device, expect, expect_equal, netdev, wait_for
+from inside import Failed, Iovd, device, expect, expect_equal, netdev, until, wait_for
 
 from lib import guest, libvirt, proc
 from vmms import shown, wait_state
 
 MAC = "52:54:00:aa:bb:07"
 HOST, GUEST = "10.9.0.1", "10.9.0.2"
+LOOKS = 0.5  # seconds between two: each takes time from the guest
 _BEGAN = time.monotonic()
 
 
@@ -28,20 +29,30 @@ def step(text):
     print(f"{time.monotonic() - _BEGAN:6.1f} s: {text}", flush=True)
 
 
-def _ip(*words, inside_of=None):
+def _net(*words, inside_of=None):
     enter = ["nsenter", f"--target={inside_of.netns}", "-n"] if inside_of else []
-    proc.run([*enter, "ip", *words])
+    proc.run([*enter, *words])
+
+
+def _ip(*words, inside_of=None):
+    _net("ip", *words, inside_of=inside_of)
 
 
 @contextlib.contextmanager
 def _network(host, pf):
-    """lan0 here, with the PF, and lan0 in libvirt's namespace, where the standby will be: one network."""
-    _ip("link", "add", "lan0", "type", "bridge")
+    """lan0 here, with the PF, and lan0 in libvirt's namespace, where the standby will be: one network.
+    The PF's switch gives this host what its functions send to the PF's own address, and puts all else on
+    the wire: so that is lan0's, which would else have the lowest one of its ports', a random one. The
+    other bridge is there only because libvirt has a network of its own: it learns nothing of this side,
+    or it would go on sending the guest's frames here."""
+    address = inside.read(f"/sys/class/net/{pf}/address")
+    _ip("link", "add", "lan0", "address", address, "type", "bridge")
     _ip("link", "add", "lan0", "type", "bridge", inside_of=host)
     _ip("link", "add", "up0", "type", "veth", "peer", "down0", "netns", str(host.netns))
     for name in pf, "up0":
         _ip("link", "set", name, "master", "lan0", "up")
     _ip("link", "set", "down0", "master", "lan0", "up", inside_of=host)
+    _net("bridge", "link", "set", "dev", "down0", "learning", "off", inside_of=host)
     _ip("link", "set", "lan0", "up", inside_of=host)
     _ip("address", "add", f"{HOST}/24", "dev", "lan0")
     _ip("link", "set", "lan0", "up")
@@ -64,15 +75,16 @@ class Pair(typing.NamedTuple):
         return shown(self.iovd, "lan")
 
     def wait_word(self, word, leaves=None, seconds=60):
-        """Waits for a word of the attachment's, after so many leaves; what it shows then."""
-        seen = [None]
+        """Waits for a word of the attachment's (or one of several), after so many leaves; what it shows
+        then."""
+        seen, words = [None], (word,) if isinstance(word, str) else word
 
         def there():
             seen[0] = self.shown()
-            return seen[0]["redundancy"] == word and leaves in (None, seen[0]["vf"]["leaves"])
+            return seen[0]["redundancy"] in words and leaves in (None, seen[0]["vf"]["leaves"])
 
         try:
-            wait_for(there, word, seconds)
+            until(there, seconds, " or ".join(words), every=LOOKS)
         except Failed as error:
             raise Failed(f"{error}: {seen[0]}") from error
         return seen[0]

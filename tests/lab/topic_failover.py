@@ -11,7 +11,7 @@ import mmap
 import threading
 
 import inside
-from inside import PCI, Monitor, expect, expect_equal, netdev, vfs, wait_for, write
+from inside import PCI, Failed, Monitor, expect, expect_equal, netdev, vfs, wait_for, write
 
 from lib import proc
 from pair import HOST, MAC, pair, step
@@ -103,18 +103,34 @@ def check_faulting(p, stream):
     return gap
 
 
+def play(p, stream, monitor):
+    """All scenes, each whatever became of those before it; what came out of each, and whether all is well."""
+    scenes = {
+        "link": lambda: check_link(p, stream, monitor),
+        "pulled": lambda: check_pulled(p, stream),
+        "faulting": lambda: check_faulting(p, stream),
+    }
+    told, failed = [], False
+    for name, scene in scenes.items():
+        try:
+            p.wait_word(("redundant", "redundant again"))
+            told.append(f"{name}: {scene():.2f} s")
+        except Failed as error:
+            failed = True
+            told.append(f"{name}: FAILED")
+            step(f"{name}: {error}")
+    return ", ".join(told), not failed
+
+
 def test(scratch):
     with pair(scratch) as p, Stream(HOST) as stream, Monitor() as monitor:
         p.boot()
         p.domain.start(f"nc {HOST} 5001 -e cat")
         wait_for(lambda: stream.back > 20, "the stream")
-        gaps = [
-            check_link(p, stream, monitor),
-            check_pulled(p, stream),
-            check_faulting(p, stream),
-        ]
-        back = stream.back
-    return f"{back} lines there and back, the longest gaps {', '.join(f'{g:.2f}' for g in gaps)} s"
+        gaps, is_well = play(p, stream, monitor)
+        told = f"{stream.back} lines there and back; the longest gaps: {gaps}"
+        expect(is_well, told)
+    return told
 
 
 inside.main(test)
