@@ -50,7 +50,7 @@ void do_resume(struct request *rq, const void *args);
 extern const struct json_params do_quiesce_params;
 extern const struct json_params do_resume_params;
 
-/* do_save.c, do_iostate.c */
+/* do_save.c, do_restore.c */
 void do_save(struct request *rq, const void *args);
 void do_stored(struct request *rq, const void *args);
 void do_restore(struct request *rq, const void *args);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The verdict on a move, device by device, with all that is in the way of each. verdict.c has what the
- * source makes of it; the destination's part is do_iostate.c's.
+ * source makes of it; the destination's part is restore_judge.c's.
  */
 #pragma once
 
