@@ -51,6 +51,18 @@ static void tell_progress(struct domain_move *m, const struct virt_progress *p)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+static void log_moved(const struct domain_move *m)
+{
+	unsigned long long total = now_ms() - m->begun_ms, still = m->downtime_ms;
+
+	if (still)
+		log_info("%s: has moved in %llu ms, and stood still for %llu ms", m->vm, total,
+			still);
+	else
+		log_info("%s: has moved in %llu ms; libvirt has not said how long it stood still",
+			m->vm, total);
+}
+
 void move_done(struct domain_move *m)
 {
 	auto_json_out struct json_out o;
@@ -74,8 +86,7 @@ void move_done(struct domain_move *m)
 		move_fail(m, &e);
 		return;
 	}
-	log_info("%s: has moved in %llu ms, and stood still for %llu ms", m->vm,
-		(unsigned long long)(now_ms() - m->begun_ms), (unsigned long long)m->downtime_ms);
+	log_moved(m);
 	job_done(m->job, text, len);
 	move_free(m);
 }
