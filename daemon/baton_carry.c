@@ -18,6 +18,11 @@
  * in any move: the rings have stopped, so the baton leaves. What is in the row leaves with it, whatever
  * has become of the VMM and its in-flight region meanwhile; it is done there, once, when the VM has come.
  *
+ * A VMM that was sent off ("torn") cannot tell the other side where its rings stand: this move is lost. What
+ * it had in flight is in its region alone, and is done when it brings that back; but while the gate has tripped
+ * no VMM is let in. So as soon as the VM is seen to go on here, by another disk that runs, gates open and are not
+ * armed any more; else when the move is ended.
+ *
  * All these words arm the gate as well, so that it stays shut (vu_gate.c). When the VM goes on here the
  * row forgets, and the next word opens the gate: this worker, or its successor by the VMM's region, does
  * what was carried. The other side may keep what it has: it is not granted, and void by the next Store or
@@ -253,16 +258,21 @@ static const char *why_stuck(const struct attachment *a)
 					    : "its path has not ended in that time";
 }
 
+static void say_stuck(struct err *e, const struct attachment *a)
+{
+	err_set(e, ERR_FAILED, "MIG-STUCK", "requests of %s neither end nor can be carried",
+		a->spec.id);
+	err_fix(e, "the VM goes on here: look at the disk, or attach it with --fence");
+}
+
 /* Until the move is undone nothing further is tried. */
 static void give_up(struct baton *b, const struct attachment *a)
 {
 	struct err *e = &b->stuck;
 
 	b->is_stuck = true;
-	err_set(e, ERR_FAILED, "MIG-STUCK", "requests of %s neither end nor can be carried",
-		a->spec.id);
+	say_stuck(e, a);
 	err_evidence(e, "not within %llu ms: %s", (unsigned long long)b->carry_ms, why_stuck(a));
-	err_fix(e, "the VM goes on here: look at the disk, or attach it with --fence");
 	log_error("%s: %s: %s", b->vm, e->msg, e->evidence);
 	domain_move_give_up(b->d, b->vm);
 	baton_tell(b, NULL, 0, e);
@@ -288,6 +298,53 @@ void baton_carry_reset(struct baton *b)
 		a->tripped_ms = 0;
 		a->fencing = FENCING_NONE;
 	}
+}
+
+/* The first of its disks that has sent its VMM off, or NULL. */
+static struct attachment *torn(struct baton *b)
+{
+	struct attachment *a = NULL;
+	struct session_status status;
+
+	while ((a = baton_next(b, a)))
+		if (a->gate & SESSION_GATE_ARM && baton_look_at(a, &status) && status.torn)
+			break;
+	return a;
+}
+
+/* Some disk of it runs: not one that has tripped and was not started again. */
+static bool runs_here(struct baton *b)
+{
+	struct attachment *a = NULL;
+	struct session_status status;
+
+	while ((a = baton_next(b, a)))
+		if (baton_look_at(a, &status) && status.started &&
+			status.gate_word == a->gate_word && (!status.tripped || status.came_back))
+			return true;
+	return false;
+}
+
+bool baton_carry_is_lost(struct baton *b)
+{
+	return torn(b) && runs_here(b);
+}
+
+bool baton_carry_let_in(struct baton *b)
+{
+	struct attachment *a = torn(b);
+
+	if (!a)
+		return false;
+	log_info("%s: goes on here, and cannot move before this move has ended", b->vm);
+	if (b->stuck.kind == ERR_NONE) {
+		say_stuck(&b->stuck, a);
+		err_evidence(&b->stuck, "its VMM was sent off, since they took too long to end");
+	}
+	b->is_stuck = true;
+	for (a = baton_next(b, NULL); a; a = baton_next(b, a))
+		supervisor_set_gate(b->d->supervisor, a, 0);
+	return true;
 }
 
 int baton_carry_forget(struct baton *b, struct err *e)

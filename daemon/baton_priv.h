@@ -145,7 +145,14 @@ void baton_carry(struct baton *b);
 void baton_carry_late(struct baton *b);
 /* The VM goes on here: as if nothing had been. 0, or -1: it is in the row still. */
 int baton_carry_forget(struct baton *b, struct err *e);
-/* The same, but for the row: there is a new one. */
+/*
+ * The VM goes on here. If its VMM was sent off, all gates open, so that it is let in again; whoever began
+ * the move has to end it. False: it was not.
+ */
+bool baton_carry_let_in(struct baton *b);
+/* Its VMM was sent off, and it goes on here. */
+bool baton_carry_is_lost(struct baton *b);
+/* The same as baton_carry_forget(), but for the row: there is a new one. */
 void baton_carry_reset(struct baton *b);
 /* Some of its requests are carried, and stored there. */
 bool baton_is_stored(const struct attachment *a);

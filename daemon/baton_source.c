@@ -423,6 +423,8 @@ static void go_on_here(struct baton *b)
 		baton_try_later(b, BATON_AGAIN_MS);
 		return;
 	}
+	if (baton_carry_let_in(b))
+		return;
 	log_info("%s: goes on here, and may move again", b->vm);
 	baton_apply(b);
 }
@@ -433,7 +435,7 @@ static void step_ready(struct baton *b)
 		baton_tell(b, NULL, 0, &b->stuck);
 	else if (b->wish == WISH_ABORT)
 		baton_keep_here(b);
-	else if (baton_goes_on_here(b))
+	else if (baton_goes_on_here(b) || baton_carry_is_lost(b))
 		go_on_here(b);
 	else if (baton_has_stopped(b))
 		sync_disks(b);

@@ -80,8 +80,8 @@ static const struct code_page pages[] = {
 		.seen = "What is in flight, whether there is a command and what it said, and the "
 			"answer of the destination.",
 		.fix = "The machine goes on here: a domain by itself, another one when its VMM is "
-		       "told so, after iovctl migrate VM URI --abort. Look at the disk, or "
-		       "attach it with --fence; or give it more time."},
+		       "told so. It can move again after iovctl migrate VM URI --abort. Look at "
+		       "the disk, or attach it with --fence; or give it more time."},
 	{"MIG-LOST", "the VM runs on neither host",
 		.cause = "Its VMM here and the one there have died while it moved, before one of "
 			 "them had all of it.",

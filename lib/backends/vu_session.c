@@ -190,8 +190,10 @@ void vu_end(struct vu_session *s, const struct err *why)
 	s->ending = true;
 	unwatch(s, &s->conn_watch);
 	unwatch(s, &s->drain_timer);
+	vu_gate_note_end(s); /* before the VMM goes on */
 	shutdown(vault_fd(s->vault, VAULT_CONN), SHUT_RDWR);
 	vu_message_forget(s);
+	vu_changed(s);
 }
 
 /* What one VMM did to its memory is not held against the next. */

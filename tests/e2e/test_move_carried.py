@@ -38,12 +38,12 @@ def expect(is_so, words):
 class Volume:
     """A file that two servers have, one for each host; where a file says so the first one is not ended."""
 
-    def __init__(self, stack, scratch):
-        self.image = disk.ext4(scratch / "stuck.img", 64)
-        self.server, self.other = (stack.enter_context(Nbdkit(self.image, scratch, name))
-                                   for name in ("here", "there"))
-        self.fence = scratch / "fence"
-        pid = scratch / "pid"
+    def __init__(self, stack, scratch, name="stuck"):
+        self.image = disk.ext4(scratch / f"{name}.img", 64)
+        self.server, self.other = (stack.enter_context(Nbdkit(self.image, scratch, f"{name}-{where}"))
+                                   for where in ("here", "there"))
+        self.fence = scratch / f"{name}.fence"
+        pid = scratch / f"{name}.pid"
         pid.write_text(str(self.server.pid))
         self.command = f"{self.fence} {pid}"
         self.can_end(True)
@@ -121,7 +121,7 @@ class Scene:
 
 
 def stays(scene):
-    """Nothing proves that they are not done."""
+    """Nothing proves that they are not done: they are done here, whether the move was aborted or not."""
     here, there = scene.hosts
     scene.volume.can_end(False)
     stick(scene.one, scene.volume.server)
@@ -132,10 +132,11 @@ def stays(scene):
     expect(done.returncode == 1 and "MIG-STUCK" in done.stderr, f"{done.returncode}: {done.stderr}")
     expect(there.states() == ["incoming"] * 2, f"there: {there.attachments()}")
     new.__exit__(None, None, None)
-    here.daemon.ctl("migrate", VM, there.uri, "--abort", seconds=90)
-    scene.volume.server.thaw()
     source.qmp.command("cont")
+    until(lambda: "web1: goes on here" in here.daemon.log(), 60, "the machine to go on")
+    scene.volume.server.thaw()
     source.run("dd if=/dev/urandom of=/mnt/b/sync bs=4k count=16 conv=fsync 2>/dev/null", 120)
+    here.daemon.ctl("migrate", VM, there.uri, "--abort", seconds=90)
     until(lambda: not there.attachments(), 60, "the reservation to go")
 
 
