@@ -126,6 +126,13 @@ bool baton_is_under_way(struct daemon *d, const char *vm)
 	return b && b->state != BATON_GRANTED;
 }
 
+bool baton_is_arriving(struct daemon *d, const char *vm)
+{
+	const struct baton *b = baton_by_vm(d, vm);
+
+	return b && b->state == BATON_GRANTED;
+}
+
 /* At the destination, once the VM has arrived it is like any other. */
 bool baton_keeps(struct daemon *d, const struct attachment *a)
 {

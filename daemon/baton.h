@@ -50,6 +50,9 @@ void batons_begin(struct daemon *d);
 /* The VM is about to move, or has moved away: nothing can be attached to it here. */
 bool baton_is_under_way(struct daemon *d, const char *vm);
 
+/* At the destination: it is ours, and the source has still to go. */
+bool baton_is_arriving(struct daemon *d, const char *vm);
+
 /* Whatever becomes of its domain, it is needed until the move has ended. */
 bool baton_keeps(struct daemon *d, const struct attachment *a);
 

@@ -230,13 +230,15 @@ struct opening {
 	char id[KEEPER_ID_SIZE];
 };
 
-/* What cannot hold one is not asked again, until somebody attaches it anew. */
+/* What cannot hold one is not asked again, until there is another one in its place. */
 static void not_ours(struct attachment *a, const struct err *e)
 {
 	a->lease.again_ms = now_ms() + AGAIN_MS;
 	a->lease.is_none = strcmp(e->code, "LEASE-NONE") == 0;
 	if (a->lease.is_none)
 		log_info("%s: has no lease: %s (%s)", a->spec.id, e->msg, e->evidence);
+	else if (a->lease.is_early && strcmp(e->code, "LEASE-HELD") == 0)
+		log_debug("lease", "%s: not passed on yet (%s)", a->spec.id, e->evidence);
 	else
 		log_warning("%s: has no lease yet: %s (%s)", a->spec.id, e->msg, e->evidence);
 }
@@ -266,9 +268,10 @@ static void opened(void *arg, const struct lease_seen *seen, int fd, const struc
 }
 
 /* One at a time: a->lease.is_busy. */
-static void note_asked(struct attachment *a)
+static void note_asked(struct daemon *d, struct attachment *a)
 {
 	a->lease.is_busy = true;
+	a->lease.is_early = baton_is_arriving(d, a->spec.vm);
 	a->lease.asked = a->disk;
 }
 
@@ -284,7 +287,7 @@ static int open_own(struct daemon *d, struct attachment *a, struct err *e)
 		free(x);
 		return -1;
 	}
-	note_asked(a);
+	note_asked(d, a);
 	return 0;
 }
 
@@ -311,7 +314,7 @@ static int act_alone(struct daemon *d, struct attachment *a, enum lease_act act,
 		free(x);
 		return -1;
 	}
-	note_asked(a);
+	note_asked(d, a);
 	return 0;
 }
 

@@ -188,6 +188,7 @@ struct attachment_lease {
 	bool is_busy; /* a hand is at it */
 	bool is_none; /* the volume that was asked about can hold none */
 	struct attachment_disk asked;
+	bool is_early; /* it was asked when whoever had it before may not have passed it on yet */
 	uint64_t epoch, again_ms;
 };
 

@@ -131,6 +131,8 @@ def test(scratch, count=MOVES):
         for _ in range(count - 1):
             pair.move()
             pair.check()
+        for host in (pair.here, pair.there):
+            expect("has no lease yet" not in host.daemon.log(), f"warned of: {host.daemon.tail()}")
         return f"{count} moves, {pair.end()}"
 
 
