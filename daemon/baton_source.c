@@ -298,7 +298,8 @@ void baton_refuse_back(struct baton *b)
 	struct err e = ERR_INIT;
 
 	b->runs_there = true;
-	log_error("%s: the VM runs at %s: it stays frozen here", b->vm, b->peer);
+	log_error("%s: the VM runs at %s: it stays frozen here", b->vm,
+		baton_is_lease(b) ? "another host" : b->peer);
 	err_set(&e, ERR_REFUSED, "MIG-RUNS", "%s runs at the destination already", b->vm);
 	err_evidence(&e, "its VMM there has started its disks");
 	err_fix(&e, "iovctl migrate %s URI --end; and end the VMM that is left here", b->vm);
@@ -373,7 +374,7 @@ void baton_note_nowhere(struct baton *b, bool is_elsewhere)
 {
 	struct err e = ERR_INIT;
 
-	if (is_elsewhere || !baton_has_no_vmm(b)) {
+	if (is_elsewhere || b->runs_there || !baton_has_no_vmm(b)) {
 		b->nowhere_ms = 0;
 		return;
 	}
@@ -390,17 +391,25 @@ void baton_note_nowhere(struct baton *b, bool is_elsewhere)
 	b->wish = WISH_ABORT;
 }
 
+/* It ran there, which is why it did not come back, and has no VMM any more, nor has it one here. */
+static bool has_ended_there(struct baton *b)
+{
+	return b->runs_there && baton_has_no_vmm(b);
+}
+
 static void shown(void *arg, const struct json *reply, const struct err *e)
 {
 	struct baton *b = arg;
+	bool gone;
 
 	if (baton_is_no_answer(b, "ShowMove", e))
 		return;
-	if (json_is_true(json_member(reply, "running"))) {
+	gone = json_is_true(json_member(reply, "gone"));
+	if (json_is_true(json_member(reply, "running")) || (gone && has_ended_there(b))) {
 		baton_take_away(b);
 		return;
 	}
-	baton_note_nowhere(b, !json_is_true(json_member(reply, "gone")));
+	baton_note_nowhere(b, !gone);
 	baton_try_later(b, b->wish == WISH_FINISH ? LOOK_MS : BATON_AGAIN_MS);
 }
 

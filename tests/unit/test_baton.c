@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/attach.h"
 #include "daemon/baton_priv.h"
 #include "daemon/conf.h"
 #include "daemon/events.h"
@@ -29,6 +30,7 @@ static const struct {
 	{"Grant", "{\"granted\":false,\"why\":\"the move is over\"}"},
 	{"ShowMove", "{\"running\":false,\"gone\":true}"},
 	{"EndMove", "{}"},
+	{"Revoke", "{\"back\":false}"},
 };
 
 static char dir[64], path[80], peer[96];
@@ -38,6 +40,7 @@ static struct err e;
 static int listener, talker = -1;
 static struct watch *listening, *talking;
 static bool has_no_vmm;
+static unsigned int detached;
 
 /* What the waiting one was told. */
 static unsigned int told;
@@ -50,6 +53,17 @@ bool __wrap_baton_has_no_vmm(struct baton *b)
 {
 	(void)b;
 	return has_no_vmm;
+}
+
+int __wrap_detach_start(struct daemon *where, struct attachment *a,
+	const struct attach_caller *caller, struct err *why);
+
+int __wrap_detach_start(struct daemon *where, struct attachment *a,
+	const struct attach_caller *caller, struct err *why)
+{
+	(void)where, (void)a, (void)caller, (void)why;
+	detached++;
+	return 0;
 }
 
 /* --- the destination -------------------------------------------------------------------------- */
@@ -145,11 +159,14 @@ static void tick(void *arg, unsigned int events)
 
 static void until(bool (*is_so)(void))
 {
+	const uint64_t deadline_ms = now_ms() + LONG_MS;
+
 	while (!is_so()) {
 		struct watch *watch = d.loop->ops->add_timer(d.loop, 20, tick, d.loop, &e);
 
 		ck_assert_int_eq(loop_run(d.loop, &e), 0);
 		d.loop->ops->remove(watch);
+		ck_assert_uint_lt(now_ms(), deadline_ms);
 	}
 }
 
@@ -249,6 +266,25 @@ START_TEST(vm_that_is_nowhere_is_told_as_lost_where_it_moves_by_lease)
 }
 END_TEST
 
+static bool is_detached(void)
+{
+	return detached > 0;
+}
+
+/* Where it does not come back from, since it ran there, it has not been lost. */
+START_TEST(vm_that_ran_there_and_has_ended_has_moved)
+{
+	begin();
+	has_no_vmm = true;
+	add_attachment();
+	load(BATON_TAKEN, peer)->nowhere_ms = now_ms() - LONG_MS;
+	baton_step(baton_by_vm(&d, "web1"));
+	until(is_detached);
+	ck_assert_int_eq(baton_by_vm(&d, "web1")->state, BATON_TAKEN); /* until all are */
+	end();
+}
+END_TEST
+
 /* --- the lease on a volume in place of which there is another one now ------------------------- */
 
 /* Away, so that nothing is done but to forget. */
@@ -302,4 +338,5 @@ END_TEST
 UNIT_MAIN(refused_grant_is_not_told_as_a_move, move_of_which_nothing_is_left_is_told_as_one,
 	vm_that_is_nowhere_is_told_as_lost,
 	vm_that_is_nowhere_is_told_as_lost_where_it_moves_by_lease,
-	volume_that_can_hold_none_is_forgotten_with_it, lease_is_forgotten_where_there_can_be_none)
+	vm_that_ran_there_and_has_ended_has_moved, volume_that_can_hold_none_is_forgotten_with_it,
+	lease_is_forgotten_where_there_can_be_none)
