@@ -33,7 +33,7 @@ static const struct {
 	{"Revoke", "{\"back\":false}"},
 };
 
-static char dir[64], path[80], peer[96];
+static char dir[64], path[80], peer[128];
 static struct conf conf;
 static struct daemon d;
 static struct err e;
