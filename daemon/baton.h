@@ -61,6 +61,10 @@ bool baton_is_leaving(struct daemon *d, const char *vm, enum baton_state *state)
 
 /* Why it could not leave, though its VMM had stopped; NULL: there was nothing of the kind. */
 const struct err *baton_was_stuck(struct daemon *d, const char *vm);
+/* Its VMM was sent off before it had stopped: it can only go on here, and nobody else has to say so. */
+bool baton_is_torn(struct daemon *d, const char *vm);
+/* Before its VMM stops: -1 when requests are with a disk for that long already, and will not be carried. */
+int baton_carry_check(struct daemon *d, const char *vm, uint64_t carry_ms, struct err *e);
 
 /* The supervisor has looked at it. */
 void baton_looked(struct daemon *d, struct attachment *a);

@@ -21,7 +21,7 @@
  * A VMM that was sent off ("torn") cannot tell the other side where its rings stand: this move is lost. What
  * it had in flight is in its region alone, and is done when it brings that back; but while the gate has tripped
  * no VMM is let in. So as soon as the VM is seen to go on here, by another disk that runs, gates open and are not
- * armed any more; else when the move is ended.
+ * armed any more; else when libvirt has ended its migration (domain_follow.c), or a person the move.
  *
  * All these words arm the gate as well, so that it stays shut (vu_gate.c). When the VM goes on here the
  * row forgets, and the next word opens the gate: this worker, or its successor by the VMM's region, does
@@ -44,6 +44,8 @@
 #include "lib/cleanup.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+
+#define HOPELESS_MS 2000 /* a request that is with the disk for less may be merely slow */
 
 #define CARRIES (SESSION_GATE_ARM | SESSION_GATE_CARRY)
 #define STORED  (CARRIES | SESSION_GATE_STORED)
@@ -287,13 +289,42 @@ void baton_carry_late(struct baton *b)
 			give_up(b, a);
 }
 
+/* Longer with the disk than they will be waited for, and nobody could end its path. */
+static bool is_hopeless(const struct attachment *a, uint64_t carry_ms, struct err *e)
+{
+	struct session_request requests[SESSION_REQUESTS_MAX];
+	int count = a->page_fd >= 0 ? session_page_requests(a->page_fd, requests, NULL) : 0;
+
+	for (int i = 0; i < count && !a->spec.rescue.fence[0]; i++) {
+		if (requests[i].parked || requests[i].age_ms < MAX(carry_ms, HOPELESS_MS))
+			continue;
+		say_stuck(e, a);
+		err_evidence(e, "a %s is with the disk for %llu ms, and no command ends its path",
+			session_request_names[requests[i].what],
+			(unsigned long long)requests[i].age_ms);
+		return true;
+	}
+	return false;
+}
+
+int baton_carry_check(struct daemon *d, const char *vm, uint64_t carry_ms, struct err *e)
+{
+	list_for_each (node, registry_list(d->registry)) {
+		const struct attachment *a = list_entry(node, struct attachment, node);
+
+		if (carry_ms && strcmp(a->spec.vm, vm) == 0 && is_hopeless(a, carry_ms, e))
+			return -1;
+	}
+	return 0;
+}
+
 /* --- the end of it ---------------------------------------------------------------------------- */
 
 void baton_carry_reset(struct baton *b)
 {
 	struct attachment *a = NULL;
 
-	b->is_stuck = false;
+	b->is_stuck = b->is_let_in = false;
 	while ((a = baton_next(b, a))) {
 		a->tripped_ms = 0;
 		a->fencing = FENCING_NONE;
@@ -341,10 +372,17 @@ bool baton_carry_let_in(struct baton *b)
 		say_stuck(&b->stuck, a);
 		err_evidence(&b->stuck, "its VMM was sent off, since they took too long to end");
 	}
-	b->is_stuck = true;
+	b->is_stuck = b->is_let_in = true;
 	for (a = baton_next(b, NULL); a; a = baton_next(b, a))
 		supervisor_set_gate(b->d->supervisor, a, 0);
 	return true;
+}
+
+bool baton_is_torn(struct daemon *d, const char *vm)
+{
+	struct baton *b = baton_by_vm(d, vm);
+
+	return b && b->state == BATON_READY && (b->is_let_in || torn(b));
 }
 
 int baton_carry_forget(struct baton *b, struct err *e)

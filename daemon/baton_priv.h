@@ -39,6 +39,7 @@ struct baton {
 	uint64_t carry_ms;   /* how long requests may end by themselves; 0: they are not carried */
 	char *carried;       /* an I/O state that the destination is asked to store, or NULL */
 	bool is_stuck;       /* it cannot leave with what is in flight */
+	bool is_let_in;      /* nor any more: its VMM was sent off, and gates are open for it */
 	struct err stuck;    /* why that was so, now or before; else of kind ERR_NONE */
 	bool runs_there;     /* it was asked back, and runs */
 	uint64_t nowhere_ms; /* since when neither side has a VMM for it; 0: one has */

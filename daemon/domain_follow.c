@@ -9,10 +9,11 @@
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
-#define LOOK_MS     500
-#define TOLD_MS     1000
-#define COMES_MS    30000 /* from the reservation to libvirt's beginning */
-#define END_PERCENT 95
+#define LOOK_MS      500
+#define TOLD_MS      1000
+#define COMES_MS     30000 /* from the reservation to libvirt's beginning */
+#define MISSED_LOOKS 3
+#define END_PERCENT  95
 
 /* --- how far it is ---------------------------------------------------------------------------- */
 
@@ -263,11 +264,63 @@ static void follow(struct domain_move *m, const struct virt_answer *answer)
 		move_look_later(m);
 }
 
+/*
+ * A QEMU that was told to give up while it stood still for a disk stops and runs again in one go, and
+ * libvirt (9.0) may then wait for its stop for ever. True: that seems to be so, and has for a while; what
+ * is said of a QEMU that stands still is from before that.
+ */
+static bool is_missed(struct domain_move *m, const struct virt_answer *answer)
+{
+	if (!answer->progress.active || !answer->count ||
+		answer->domains[0].state != VIRT_RUNNING || !baton_is_torn(m->d, m->vm)) {
+		m->missed = 0;
+		return false;
+	}
+	return ++m->missed >= MISSED_LOOKS;
+}
+
+static void nudged(void *arg, const struct virt_answer *answer, const struct err *e)
+{
+	struct domain_move *m = arg;
+
+	(void)answer;
+	m->look = NULL;
+	m->missed = 0;
+	if (e)
+		log_warning("%s: %s", m->vm, e->msg);
+	move_look_later(m);
+}
+
+static int nudge(struct domain_move *m)
+{
+	const struct virt_ask ask = {.op = VIRT_NUDGE, .domain = m->uuid};
+	struct err e = ERR_INIT;
+
+	log_info("%s: libvirt has missed that it runs on", m->vm);
+	m->look = virt_do(domains_virt(m->d->domains), &ask, nudged, m, &e);
+	return m->look ? 0 : -1;
+}
+
+/* Before it stands still for that. */
+static void give_up_hopeless(struct domain_move *m)
+{
+	struct err e = ERR_INIT;
+
+	if (m->given_up || baton_carry_check(m->d, m->vm, m->carry_ms, &e) == 0)
+		return;
+	m->stuck = e;
+	m->given_up = true;
+}
+
 static void looked(void *arg, const struct virt_answer *answer, const struct err *e)
 {
 	struct domain_move *m = arg;
 
 	m->look = NULL;
+	if (!e && is_missed(m, answer) && nudge(m) == 0)
+		return;
+	if (!e && m->phase == MOVE_SENDING)
+		give_up_hopeless(m);
 	if (!e)
 		tell_progress(m, &answer->progress);
 	if (!e && answer->progress.active)
@@ -283,6 +336,8 @@ static void looked(void *arg, const struct virt_answer *answer, const struct err
 /* Its QEMU would not answer, nor libvirt hear meanwhile that it is given up. */
 static bool waits_for_rings(const struct domain_move *m)
 {
+	if (baton_is_torn(m->d, m->vm))
+		return false;
 	list_for_each (node, registry_list(m->d->registry)) {
 		const struct attachment *a = list_entry(node, struct attachment, node);
 
@@ -299,6 +354,8 @@ static void look(void *arg, unsigned int events)
 	struct err e = ERR_INIT;
 
 	(void)events;
+	if (baton_was_stuck(m->d, m->vm))
+		m->stuck = *baton_was_stuck(m->d, m->vm);
 	if (waits_for_rings(m)) {
 		move_look_later(m);
 		return;

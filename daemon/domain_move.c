@@ -113,8 +113,10 @@ static void migrated(void *arg, const struct virt_answer *answer, const struct e
 		move_end(m);
 		return;
 	}
-	m->why = stuck ? *stuck : *e;
-	if (m->given_up)
+	if (stuck)
+		m->stuck = *stuck;
+	m->why = m->stuck.kind != ERR_NONE ? m->stuck : *e;
+	if (m->given_up && m->stuck.kind == ERR_NONE)
 		say_given_up(&m->why, e->msg);
 	log_warning("%s: %s", m->vm, e->msg);
 	m->is_left = true;
@@ -167,6 +169,8 @@ static int begin_migration(struct domain_move *m, const struct virt_answer *foun
 
 	if (m->given_up)
 		return say_given_up(e, "before libvirt began");
+	if (baton_carry_check(m->d, m->vm, m->carry_ms, e) < 0)
+		return -1;
 	if (!live || (found->config && !config))
 		return err_set(e, ERR_FAILED, "MEMORY", "no memory for a definition");
 	m->call = virt_do(domains_virt(m->d->domains), &ask, migrated, m, e);

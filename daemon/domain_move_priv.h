@@ -36,7 +36,9 @@ struct domain_move {
 	bool has_begun; /* libvirt has, as far as we have seen */
 	uint64_t begun_ms, downtime_ms;
 	unsigned int percent;
-	struct err why; /* it failed; else of kind ERR_NONE */
+	unsigned int missed; /* looks in a row: libvirt has missed that it runs on here */
+	struct err stuck;    /* a disk kept it; else of kind ERR_NONE */
+	struct err why;      /* it failed; else of kind ERR_NONE */
 };
 
 /* --- domain_move.c ---------------------------------------------------------------------------- */

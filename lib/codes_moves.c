@@ -76,7 +76,8 @@ static const struct code_page pages[] = {
 		.cause = "Its VMM has stopped it, and requests of one of its disks did not end in "
 			 "the time that --carry gave them. To be carried to the other host it "
 			 "has to be shown that they are not done here later: they were never "
-			 "sent, or the command of --fence has ended the path.",
+			 "sent, or the command of --fence has ended the path. Of a domain that "
+			 "has no such command a request took that long before it was stopped.",
 		.seen = "What is in flight, whether there is a command and what it said, and the "
 			"answer of the destination.",
 		.fix = "The machine goes on here: a domain by itself, another one when its VMM is "

@@ -106,6 +106,11 @@ enum virt_op {
 	VIRT_PROGRESS, /* domain -> domains as of LOOK, progress */
 	VIRT_STOP_JOB, /* domain: what goes on with it (a migration) is to be given up */
 	/*
+	 * domain, which runs: it stops and runs on. libvirt, which waits for a QEMU that has moved to stop,
+	 * and has missed that it did and has been given up since, sees then that it has.
+	 */
+	VIRT_NUDGE,
+	/*
 	 * domain, which (LIVE), alias: it lives elsewhere now, so that what has this device here ends,
 	 * whether it runs or not; with `destination`, so does its definition.
 	 */

@@ -345,6 +345,22 @@ static int run_stop_job(struct virt_call *call, struct err *e)
 	return virDomainAbortJob(dom) < 0 ? virt_err(e, "give up the move") : 0;
 }
 
+/* libvirt may be the first to have it run on, which is an error here. */
+static int run_nudge(struct virt_call *call, struct err *e)
+{
+	auto_domain virDomainPtr dom = call_domain(call, e);
+	int state = VIR_DOMAIN_NOSTATE;
+
+	if (!dom)
+		return -1;
+	if (virDomainSuspend(dom) < 0)
+		return virt_err(e, "stop it for a moment");
+	if (virDomainResume(dom) == 0 || virDomainGetState(dom, &state, NULL, 0) < 0 ||
+		state != VIR_DOMAIN_PAUSED)
+		return 0;
+	return virt_err(e, "have it run on");
+}
+
 static int undefine_left(virDomainPtr dom, struct virt_call *call, struct err *e)
 {
 	call->which = VIRT_CONFIG;
@@ -398,6 +414,7 @@ int (*const virt_runs[])(struct virt_call *call, struct err *e) = {
 	[VIRT_MIGRATE] = run_migrate,
 	[VIRT_PROGRESS] = run_progress,
 	[VIRT_STOP_JOB] = run_stop_job,
+	[VIRT_NUDGE] = run_nudge,
 	[VIRT_LEAVE] = run_leave,
 };
 static_assert(ARRAY_SIZE(virt_runs) == VIRT_OPS, "a function for each");

@@ -94,7 +94,8 @@ class Pair:
         self.here.wait_known()
         self.there.wait_libvirt()
         for n, disk in enumerate([] if native else images):
-            self.here.daemon.attach(disk, VM, f"d{n}")
+            device, *words = disk if isinstance(disk, tuple) else (disk,)
+            self.here.daemon.attach(device, VM, f"d{n}", *words)
         self.guest.boot()
 
     def words(self, *more):
